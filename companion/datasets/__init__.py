@@ -1,0 +1,1 @@
+"""Images to learn from: handwritten digits, DICOM files and series."""

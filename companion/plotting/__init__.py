@@ -1,0 +1,1 @@
+"""Figures of the book. The only part of the package that draws."""
