@@ -38,7 +38,7 @@ def output_size(size: int, kernel: int, stride: int = 1, padding: int = 0, dilat
 
 def windows(x: Tensor, size: Size, stride: Size = 1, padding: Size = 0, dilation: Size = 1,
             fill: float = 0.0) -> Tensor:
-    """Every patch of ``x`` that a kernel of the given size visits, as a view without copying where possible.
+    """Every patch of ``x`` that a kernel of the given size visits; without padding a view of ``x``, not a copy.
 
     Args:
         x: input of shape (N, C, \\*spatial) with one to three spatial axes.
@@ -51,13 +51,12 @@ def windows(x: Tensor, size: Size, stride: Size = 1, padding: Size = 0, dilation
     Raises:
         ValueError: where ``x`` has no or more than three spatial axes, or the kernel does not fit.
     """
-    axes = x.dim() - 2
-    if not 1 <= axes <= 3:
-        raise ValueError(f"the input has shape {tuple(x.shape)}, but must be (N, C, W), (N, C, H, W) or (N, C, D, H, W)")
+    axes = _spatial_axes(x)
     size, stride, padding, dilation = (_per_axis(v, axes) for v in (size, stride, padding, dilation))
     for a in range(axes):
         output_size(x.shape[2 + a], size[a], stride[a], padding[a], dilation[a])     # raises where it does not fit
-    x = F.pad(x, [p for pad in reversed(padding) for p in (pad, pad)], value=fill)
+    if any(padding):
+        x = F.pad(x, [p for pad in reversed(padding) for p in (pad, pad)], value=fill)
     for a in range(axes):
         x = x.unfold(2 + a, dilation[a] * (size[a] - 1) + 1, stride[a])              # appends the patch axis
     return x[(..., *(slice(None, None, d) for d in dilation))]
@@ -77,12 +76,16 @@ def convolve(x: Tensor, kernel: Tensor, bias: Tensor | None = None, stride: Size
         Feature maps (N, K, \\*output).
 
     Raises:
-        ValueError: where the channels of input and kernel differ, or the kernel does not fit.
+        ValueError: as ``windows``, and where input and kernel differ in their axes or channels, or the bias does not
+            hold one number per kernel.
     """
+    axes = _spatial_axes(x)
     if kernel.dim() != x.dim() or kernel.shape[1] != x.shape[1]:
         raise ValueError(f"the kernel has shape {tuple(kernel.shape)} and the input {tuple(x.shape)}: "
                          "both need the same number of axes and of channels (second axis)")
-    axes = x.dim() - 2
+    if bias is not None and bias.shape != kernel.shape[:1]:
+        raise ValueError(f"the bias has shape {tuple(bias.shape)}, but must be ({kernel.shape[0]},): one number for "
+                         "each kernel")
     patches = windows(x, kernel.shape[2:], stride, padding, dilation)                # (N, C, *output, *size)
     inside = [1, *range(2 + axes, 2 + 2 * axes)]                                      # channel and patch axes
     maps = torch.tensordot(patches, kernel, dims=(inside, [1, *range(2, 2 + axes)]))  # (N, *output, K)
@@ -91,8 +94,19 @@ def convolve(x: Tensor, kernel: Tensor, bias: Tensor | None = None, stride: Size
 
 
 def max_pool(x: Tensor, size: Size, stride: Size | None = None, padding: Size = 0) -> Tensor:
-    """Maximum of every window; (N, C, \\*spatial) to (N, C, \\*output). The stride defaults to the size."""
-    patches = windows(x, size, size if stride is None else stride, padding, fill=float("-inf"))
+    """Maximum of every window; (N, C, \\*spatial) to (N, C, \\*output). The stride defaults to the size.
+
+    The padding is never the maximum. Equal maxima of a window share its gradient; torch gives it to the first.
+
+    Raises:
+        ValueError: as ``windows``, and where the padding is more than half of the size, so that a window might hold
+            nothing but padding.
+    """
+    sizes, paddings = (_per_axis(v, _spatial_axes(x)) for v in (size, padding))
+    if any(2 * pad > side for pad, side in zip(paddings, sizes, strict=True)):
+        raise ValueError(f"the padding is {padding}, but must be at most half of the size, which is {size}")
+    lowest = float("-inf") if x.is_floating_point() else torch.iinfo(x.dtype).min
+    patches = windows(x, size, size if stride is None else stride, padding, fill=lowest)
     return patches.amax(dim=tuple(range(x.dim(), patches.dim())))
 
 
@@ -145,6 +159,13 @@ def gradient_support(network: torch.nn.Module, x: Tensor, row: int, column: int)
     x = x.detach().clone().requires_grad_()
     (gradient,) = torch.autograd.grad(network(x)[0, :, row, column].sum(), x)
     return (gradient[0] != 0).any(dim=0)
+
+
+def _spatial_axes(x: Tensor) -> int:
+    if not 3 <= x.dim() <= 5:
+        raise ValueError(f"the input has shape {tuple(x.shape)}, but must be (N, C, W), (N, C, H, W) or "
+                         "(N, C, D, H, W): add the axes N and C with image[None, None]")
+    return x.dim() - 2
 
 
 def _per_axis(value: Size, axes: int) -> tuple[int, ...]:

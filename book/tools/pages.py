@@ -1,0 +1,175 @@
+"""Write the generated pages of the book, *Claims* and *Map of the review*, from the notebooks themselves.
+
+``python book/tools/pages.py``; part of ``make book`` and ``make notebooks``. A test fails where the stored pages differ
+from what this writes.
+"""
+
+import ast
+import base64
+import json
+import os
+import tomllib
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from companion import claims
+
+ROOT = Path(__file__).resolve().parents[2]
+FRONT = ROOT / "book" / "front"
+PARTS = {"big-picture": "The big picture", "building-blocks": "Building blocks", "training": "Training",
+         "overfitting": "Overfitting", "transfer-learning": "Transfer learning",
+         "radiology-applications": "Applications in radiology", "interpretability": "Challenges: interpretability"}
+OUTCOMES = ("holds", "supported", "mixed", "not supported", "stated", "not yet")
+COVER = ("1-building-blocks/1-image-and-cnn.ipynb", "after-fig-1")
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """What the map needs to know of one notebook."""
+
+    path: Path
+    title: str
+    review: list[str]
+    tags: dict[str, str | None]         # tag of a cell -> name of its figure
+    functions: list[str]
+
+    @property
+    def link(self) -> str:
+        """Link from a page of the front matter."""
+        return f"[{self.title}](../{self.path.relative_to(ROOT / 'book').as_posix()})"
+
+
+def read_chapter(path: Path) -> Chapter:
+    """Title, sections of the review, tags and used functions of a notebook."""
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    code = [c for c in notebook["cells"] if c["cell_type"] == "code"]
+    title = "".join(notebook["cells"][0]["source"]).splitlines()[0].removeprefix("# ")
+    review = notebook["metadata"].get("companion", {}).get("review", [])
+    tags = {tag: c["metadata"].get("mystnb", {}).get("figure", {}).get("name")
+            for c in code for tag in c["metadata"].get("tags", [])}
+    return Chapter(path, title, review, tags, used_functions("\n".join("".join(c["source"]) for c in code)))
+
+
+def used_functions(code: str) -> list[str]:
+    """Full names of the functions and classes of ``companion`` that the code uses, in alphabetical order."""
+    modules, names = {}, set()
+    tree = ast.parse(code)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("companion"):
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                if is_module(full):
+                    modules[alias.asname or alias.name] = full
+                else:
+                    names.add(full)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
+            names.add(f"{modules[node.value.id]}.{node.attr}")
+    return sorted(names)
+
+
+def is_module(name: str) -> bool:
+    """Whether a dotted name is a module or package of this repository."""
+    place = ROOT.joinpath(*name.split("."))
+    return place.with_suffix(".py").is_file() or (place / "__init__.py").is_file()
+
+
+def test_file(module: str) -> str | None:
+    """The test of a module: tests/test_NAME.py, where NAME is its own name, else its package's."""
+    for name in reversed(module.split(".")[1:]):
+        if (ROOT / "tests" / f"test_{name}.py").is_file():
+            return f"tests/test_{name}.py"
+    return None
+
+
+def claims_page(found: dict) -> str:
+    """The page *Claims*: every claim of the review with what the notebooks found."""
+    all_claims = claims.load()
+    outcome = {c: found[c][0][1]["outcome"] if c in found else "not yet" for c in all_claims}
+    counts = Counter(outcome.values())
+    tally = ", ".join(f"{counts[o]} {o}" for o in OUTCOMES if counts[o])
+    lines = ["# Claims", "",
+             f"The review makes {len(all_claims)} statements that can be put to the test. So far: **{tally}**.", "",
+             "An *exact* claim follows from definitions and must hold to floating-point precision. A *measured* claim",
+             "is an experiment: it is *supported* where every condition holds, *mixed* where some do, *not supported*",
+             "where none does, on our data; the numbers are means with 95 % intervals over seeds. A *stated* claim is",
+             "a definition. *Not yet* means that no chapter has reached it. This page is written from the notebooks'",
+             "own outputs.", "",
+             "Phantoms and handwritten digits are not clinical evidence: an outcome says what happened on these data.",
+             ""]
+    for part, heading in PARTS.items():
+        lines += [f"## {heading}", "",
+                  "| claim | review | kind | outcome | found | chapter |", "|---|---|---|---|---|---|"]
+        lines += [_claim_row(c, outcome[c.id], found.get(c.id)) for c in all_claims.values() if c.part == part]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _claim_row(claim: claims.Claim, outcome: str, where: list | None) -> str:
+    evidence = link = ""
+    if where:
+        path, finding = where[0]
+        target = path.relative_to(ROOT / "book").with_suffix(".html").as_posix()
+        evidence = "<br>".join(e.replace("|", "\\|") for e in finding["evidence"])
+        link = f'<a href="../{target}#claim-{claim.id}">{read_chapter(path).title}</a>'
+    cells = (claim.says, claim.at, claim.kind, f"**{outcome}**" if where else outcome, evidence, link)
+    return "| " + " | ".join(cells) + " |"
+
+
+def map_page(chapters: list[Chapter]) -> str:
+    """The page *Map of the review*: section, figure, table -> chapter -> functions -> tests."""
+    review = tomllib.loads((ROOT / "book" / "tools" / "review.toml").read_text(encoding="utf-8"))
+    lines = ["# Map of the review", "",
+             "Where each section, figure and table of the review is treated, with which functions, and which tests",
+             "hold them. Written from the notebooks themselves.", "",
+             "## Figures and tables", "", "| review | shows | here | chapter |", "|---|---|---|---|"]
+    for kind, label in (("figures", "fig"), ("tables", "table")):
+        for number, shows in review[kind].items():
+            name = f"{'Fig.' if label == 'fig' else 'Table'} {number}"
+            lines.append(_figure_row(name, shows, f"after-{label}-{number}", chapters))
+    lines += ["", "## Sections", "", "| section | chapters |", "|---|---|"]
+    for section in review["sections"]:
+        links = "<br>".join(c.link for c in chapters if section in c.review)
+        lines.append(f"| {section} | {links or 'not yet'} |")
+    lines += ["", "## Chapters, functions, tests", "", "| chapter | functions | tests |", "|---|---|---|"]
+    for c in chapters:
+        functions = "<br>".join(f"{{py:obj}}`{f}`" for f in c.functions)
+        modules = sorted({f.rsplit(".", 1)[0] for f in c.functions})
+        tests = sorted({t for m in modules if (t := test_file(m))})
+        lines.append(f"| {c.link} | {functions} | {'<br>'.join(f'`{t}`' for t in tests)} |")
+    return "\n".join([*lines, ""])
+
+
+def _figure_row(name: str, shows: str, tag: str, chapters: list[Chapter]) -> str:
+    here = [c for c in chapters if tag in c.tags]
+    figures = "<br>".join(f"{{numref}}`{c.tags[tag]}`" for c in here if c.tags[tag])
+    return f"| {name} | {shows} | {figures} | {'<br>'.join(c.link for c in here) or 'not yet'} |"
+
+
+def cover() -> bytes:
+    """The picture of the landing page: our Fig. 1, taken from the chapter that draws it."""
+    place, tag = COVER
+    cells = json.loads((ROOT / "book" / place).read_text(encoding="utf-8"))["cells"]
+    cell = next(c for c in cells if tag in c["metadata"].get("tags", []))
+    return base64.b64decode(next(o["data"]["image/png"] for o in cell["outputs"] if "image/png" in o.get("data", {})))
+
+
+def pages() -> dict[Path, bytes]:
+    """Every generated file with its content."""
+    paths = sorted(p for p in (ROOT / "book").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
+    return {FRONT / "claims.md": claims_page(claims.collect(ROOT / "book")).encode(),
+            FRONT / "map.md": map_page([read_chapter(p) for p in paths]).encode(),
+            FRONT / "cover.png": cover()}
+
+
+def main() -> None:
+    """Write the pages, each in one step."""
+    for path, content in pages().items():
+        partial = path.with_suffix(".partial")
+        partial.write_bytes(content)
+        os.replace(partial, path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""Studies: stored with provenance, read back, and never older than their code."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from companion import claims, train
+from companion.studies import store
+
+STUDIES = store.find()
+
+
+@pytest.mark.parametrize("claim", STUDIES)
+def test_stored_result_belongs_to_the_code_as_it_is(claim):
+    study = store.stored(claim)
+    assert study.source == store.source_hash(STUDIES[claim]), f"run again: companion study {claim}"
+
+
+@pytest.mark.parametrize("claim", STUDIES)
+def test_stored_result_is_complete(claim):
+    study = store.stored(claim)
+    assert claims.load()[claim].kind == "measured" and study.claim == claim
+    least = 3 if max(study.seconds) > 20 else 5
+    assert len(study.seeds) == len(set(study.seeds)) == len(study.seconds) >= least
+    assert study.numbers and all(len(v) == len(study.seeds) for v in study.numbers.values())
+    assert torch.isfinite(torch.tensor(list(study.numbers.values()))).all()
+    assert set(study.versions) == {"python", "torch"} and study.device and study.threads >= 1
+
+
+def test_every_stored_file_has_a_study():
+    stored = {p.stem for p in Path(store.folders.data(), "studies").glob("*.json")}
+    assert stored == set(STUDIES)
+
+
+@given(st.lists(st.floats(-100, 100), min_size=2, max_size=9))
+@settings(deadline=None, derandomize=True)
+def test_interval_equals_scipy(values):
+    mean, low, high, n = store.estimate(values)
+    assert n == len(values) and low <= mean <= high
+    if high - low > 1e-9:
+        expected = stats.t.interval(0.95, n - 1, loc=mean, scale=stats.sem(values))
+        assert (low, high) == pytest.approx(expected, rel=1e-6, abs=1e-9)
+
+
+def test_one_value_has_no_interval():
+    with pytest.raises(ValueError, match="at least two"):
+        store.estimate([1.0])
+
+
+@pytest.fixture
+def toy(tmp_path, monkeypatch):
+    """A study of the claim ``toy`` and an empty data folder."""
+    source = tmp_path / "toy.py"
+    source.write_text('"""Doc."""\nCLAIM = "toy"\n\n\ndef run(seed, device):\n    return {"x": seed}  # why\n')
+    module = SimpleNamespace(CLAIM="toy", run=lambda seed, device: {"x": float(seed)}, __file__=str(source))
+    monkeypatch.setattr(store, "find", lambda: {"toy": module})
+    monkeypatch.setattr(store, "PACKAGE", tmp_path)
+    monkeypatch.setenv("COMPANION_DATA", str(tmp_path / "data"))
+    return module
+
+
+def test_record_and_read_back(toy, device):
+    written = store.record("toy", range(3), device)
+    assert written == store.stored("toy")
+    assert written.numbers == {"x": [0.0, 1.0, 2.0]} and written.seeds == [0, 1, 2]
+    assert not list(Path(store.folders.data(), "studies").glob("*.partial"))
+
+
+def test_a_failing_run_leaves_the_stored_result(toy):
+    before = store.record("toy", range(2), torch.device("cpu"))
+    toy.run = lambda seed, device: {"x": 1 / seed}
+    with pytest.raises(ZeroDivisionError):
+        store.record("toy", range(2), torch.device("cpu"))
+    assert store.stored("toy") == before
+
+
+def test_source_hash_sees_code_but_not_words(toy):
+    path, first = Path(toy.__file__), store.source_hash(toy)
+    path.write_text(path.read_text().replace("Doc.", "Better words.").replace("# why", "# reason") + "\n\n")
+    assert store.source_hash(toy) == first
+    path.write_text(path.read_text().replace('"x": seed', '"x": seed + 1'))
+    assert store.source_hash(toy) != first
+
+
+def test_source_hash_follows_imports(tmp_path, monkeypatch):
+    package = tmp_path / "companion"
+    package.mkdir()
+    (package / "a.py").write_text("from companion import b\n")
+    (package / "b.py").write_text("X = 1\n")
+    monkeypatch.setattr(store, "PACKAGE", package)
+    module = SimpleNamespace(__file__=str(package / "a.py"))
+    first = store.source_hash(module)
+    (package / "b.py").write_text("X = 2\n")
+    assert store.source_hash(module) != first
+
+
+def test_missing_study_missing_result_and_missing_number_say_so(toy):
+    with pytest.raises(store.StudyError, match="no study of 'other'; there are: toy"):
+        store.record("other", range(2), torch.device("cpu"))
+    with pytest.raises(store.StudyError, match="companion study toy"):
+        store.stored("toy")
+    store.record("toy", range(2), torch.device("cpu"))
+    with pytest.raises(store.StudyError, match="no number 'y', but: x"):
+        store.stored("toy").estimate("y")
+
+
+def test_command_line_runs_a_study(toy, capsys):
+    assert train.main(["study", "toy", "--seeds", "2", "--device", "cpu"]) == 0
+    assert "x: 0.5 (95 % interval" in capsys.readouterr().out
+    assert json.loads(Path(store.folders.data(), "studies", "toy.json").read_text())["seeds"] == [0, 1]
+
+
+@pytest.mark.parametrize(("arguments", "says"), [(["study", "none"], "no study of 'none'"),
+                                                 (["study", "toy", "--seeds", "1"], "at least 2"),
+                                                 (["study", "toy", "--device", "tpu9"], "unknown to torch")])
+def test_command_line_explains_mistakes_in_one_line(toy, capsys, arguments, says):
+    assert train.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert says in error and error.count("\n") == 1
+
+
+def test_command_line_lists_the_claims(capsys):
+    assert train.main(["claims"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == len(claims.load())
