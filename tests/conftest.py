@@ -1,13 +1,15 @@
-"""Fixtures for all tests. Sockets are blocked but for the browser test's local server."""
+"""Fixtures for all tests. Sockets are blocked, but for tests that talk to a server or a kernel on this machine."""
 
 import pytest
 import torch
-from pytest_socket import disable_socket
+from pytest_socket import disable_socket, socket_allow_hosts
 
 
 def pytest_runtest_setup(item):
-    """Block sockets in every test except those marked ``browser``, which talk to a server on this machine."""
-    if not item.get_closest_marker("browser"):
+    """Block sockets; a test marked ``local`` may connect within this machine."""
+    if item.get_closest_marker("local"):
+        socket_allow_hosts(["127.0.0.1", "localhost", "::1"], allow_unix_socket=True)
+    else:
         disable_socket(allow_unix_socket=True)
 
 

@@ -51,7 +51,8 @@ def target(page: Page, link: str) -> Path:
 
 
 def test_every_chapter_is_rendered(pages):
-    sources = [p for p in (ROOT / "book").rglob("*") if p.suffix in (".ipynb", ".md") and ".ipynb_checkpoints" not in p.parts]
+    sources = [p for p in (ROOT / "book").rglob("*") if p.suffix in (".ipynb", ".md")
+               and ".ipynb_checkpoints" not in p.parts]
     assert not [s for s in sources if HTML / s.relative_to(ROOT).with_suffix(".html") not in pages]
     assert (HTML / "index.html").is_file()
 

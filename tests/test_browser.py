@@ -13,8 +13,9 @@ from playwright.sync_api import sync_playwright
 HTML = Path(__file__).resolve().parents[1] / "_build" / "html"
 PAGES = sorted(p.relative_to(HTML).as_posix() for p in (HTML / "book").rglob("*.html"))
 CHAPTERS = [p for p in PAGES if "/front/" not in p and "/api/" not in p and p != "book/index.html"]
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
+         "--disable-sync"]
+pytestmark = pytest.mark.local
 
 
 class Quiet(SimpleHTTPRequestHandler):

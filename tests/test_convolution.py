@@ -24,7 +24,10 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
 def layouts(draw):
     """Spatial shape, kernel, stride, padding and dilation, each per axis, such that the kernel fits."""
     axes = draw(st.integers(1, 3))
-    per_axis = lambda low, high: tuple(draw(st.integers(low, high)) for _ in range(axes))  # noqa: E731
+
+    def per_axis(low: int, high: int) -> tuple[int, ...]:
+        return tuple(draw(st.integers(low, high)) for _ in range(axes))
+
     size, stride, padding, dilation = per_axis(1, 3), per_axis(1, 3), per_axis(0, 2), per_axis(1, 2)
     least = [max(1, d * (k - 1) + 1 - 2 * p) for d, k, p in zip(dilation, size, padding, strict=True)]
     return [n + draw(st.integers(0, 4)) for n in least], size, stride, padding, dilation
@@ -154,7 +157,7 @@ def test_whole_numbers_are_exact(seed, stride):
     assert torch.equal(convolve(x, k, stride=stride, padding=1), F.conv2d(x, k, stride=stride, padding=1))
 
 
-def test_a_stride_takes_every_so_manieth_value():
+def test_a_stride_takes_every_nth_value():
     x, k = draw(1, 2, 9, 11), draw(3, 2, 3, 3, seed=1)
     assert torch.equal(convolve(x, k, stride=(2, 3)), convolve(x, k)[:, :, ::2, ::3])
 
@@ -296,6 +299,6 @@ def test_gradient_support_by_hand(device):
     network = nn.Conv2d(2, 3, 3, padding=1).to(device)
     x = torch.ones(1, 2, 4, 5, device=device)
     seen = convolution.gradient_support(network, x, 0, 4)
-    assert seen.tolist() == [[False] * 3 + [True] * 2] * 2 + [[False] * 5] * 2     # the corner: half lies in the padding
+    assert seen.tolist() == [[False] * 3 + [True] * 2] * 2 + [[False] * 5] * 2     # the corner: the rest lies outside
     assert not x.requires_grad
     assert all(p.grad is None for p in network.parameters())

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
 
 BOOK = Path(__file__).resolve().parents[1]
 OFFLINE = BOOK.parent / "tests" / "offline"
@@ -46,7 +47,7 @@ def execute(path: Path) -> float:
     """Run one notebook with its folder as working directory and store it; returns the seconds it took.
 
     Raises:
-        nbclient.exceptions.CellExecutionError: where a cell fails; the stored notebook then stays as it was.
+        CellExecutionError: where a cell fails; the stored notebook then stays as it was.
     """
     notebook = nbformat.read(path, as_version=4)
     start = time.perf_counter()
@@ -88,7 +89,7 @@ def main() -> int:
         for path, run in [(p, pool.submit(execute, p)) for p in paths]:
             try:
                 print(f"{run.result():5.1f} s  {path.relative_to(BOOK.parent)}", flush=True)
-            except Exception as error:          # one broken notebook must not hide the others
+            except CellExecutionError as error:     # one broken notebook must not hide the others
                 failed += 1
                 print(f"failed   {path.relative_to(BOOK.parent)}\n{error}", file=sys.stderr)
     return 1 if failed else 0
