@@ -11,7 +11,7 @@ CORONAL = (1.0, 0.0, 0.0, 0.0, 0.0, -1.0)
 SAGITTAL = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
 PRONE = (-1.0, 0.0, 0.0, 0.0, -1.0, 0.0)
 SERIES = "1.2.3.4"
-NAME = "Secret^Patient"
+NAME = "Sampleton^Johanna"
 
 
 def field(x, y, z):
@@ -45,15 +45,20 @@ def ct_slice(position=(0.0, 0.0, 0.0), orientation=AXIAL, *, hu=None, shape=(3, 
     """A CT slice of the field, or of given Hounsfield units (H, W); an attribute that is None is left out."""
     pixel = attributes.get("PixelSpacing") or [2.0, 1.0]
     hu = sample(position, orientation, shape, pixel) if hu is None else np.asarray(hu)
-    file = header(ImagePositionPatient=list(position), ImageOrientationPatient=list(orientation), SliceThickness=5,
-                  PixelSpacing=pixel, RescaleSlope=slope, RescaleIntercept=intercept)
-    file.set_pixel_data(np.rint((hu - intercept) / slope).astype(np.int16), "MONOCHROME2", 16, generate_instance_uid=False)
+    file = header(ImagePositionPatient=decimals(position), ImageOrientationPatient=decimals(orientation),
+                  SliceThickness=5, PixelSpacing=pixel, RescaleSlope=slope, RescaleIntercept=intercept)
+    file.set_pixel_data(np.rint((hu - intercept) / slope).astype(np.int16), "MONOCHROME2", 16)
     for keyword, value in attributes.items():
         if value is None:
             delattr(file, keyword)
         else:
             setattr(file, keyword, value)
     return file
+
+
+def decimals(numbers) -> list[float]:
+    """Numbers as scanners write them: a DICOM decimal holds at most 16 characters."""
+    return [round(float(number), 8) for number in numbers]
 
 
 def enhanced_ct(positions, slopes, intercepts) -> Dataset:
@@ -91,4 +96,4 @@ def save_stack(folder: Path, orientation=AXIAL, places=(0.0, 2.5, 5.0, 7.5), **a
     normal = np.cross(along, down)
     start = np.array([-3.0, 4.0, 10.0])
     return [save(ct_slice(tuple(start + place * normal), orientation, InstanceNumber=number, **attributes),
-                 folder / f"{(number * 3 + 1) % len(places)}.dcm") for number, place in enumerate(places)]
+                 folder / f"{(number * 7 + 3) % 11}.dcm") for number, place in enumerate(places)]

@@ -9,6 +9,7 @@ its Rescale Type names another unit. Padding, declared by Pixel Padding Value (P
 it becomes -1000 HU (air) in CT and 0 elsewhere. Padding that a file does not declare stays as it is.
 """
 
+import math
 from itertools import pairwise
 from pathlib import Path
 from statistics import median_low
@@ -214,6 +215,7 @@ def _slice_distance(name: str, stack: list[Slice], normal: Tensor) -> float:
 
 
 def _thickness(one: Slice) -> float:
-    if not one.thickness:
-        raise refusal(one.name, "thickness", "it holds a single slice without Slice Thickness")
+    if one.thickness is None or not 0 < one.thickness < math.inf:
+        raise refusal(one.name, "thickness", f"the Slice Thickness of its single slice is {one.thickness}, but must be "
+                                             "a positive number")
     return one.thickness

@@ -184,13 +184,13 @@ def _require_slice(name: str, file: Dataset) -> None:
 
 
 def _require_decoder(name: str, syntax: UID) -> None:
+    rule = f"its pixels are compressed as {syntax.name}, which"
     try:
-        available = get_decoder(syntax).is_available
-    except NotImplementedError:  # pydicom knows of no decoder at all, as for video
-        available = False
-    if not available:
-        raise refusal(name, "decoder", f"its pixels are compressed as {syntax.name}, which no installed package "
-                                       f"decodes{_install(syntax)}")
+        decoder = get_decoder(syntax)
+    except NotImplementedError as error:  # as for video
+        raise refusal(name, "decoder", f"{rule} pydicom does not know") from error
+    if not decoder.is_available:
+        raise refusal(name, "decoder", f"{rule} no installed package decodes{_install(syntax)}")
 
 
 def _install(syntax: UID) -> str:
@@ -199,8 +199,7 @@ def _install(syntax: UID) -> str:
 
 
 def _slice(name: str, file: Dataset, frame: int, stored: Tensor) -> Slice:
-    if file.Modality == "CT" and None in (_attribute(file, frame, k) for k in ("RescaleSlope", "RescaleIntercept")):
-        raise refusal(name, "rescale", "Rescale Slope or Intercept is missing, so the Hounsfield units are unknown")
+    _require_rescale(name, file, frame)
     slope, intercept = rescale(file, frame)
     unit = _unit(file, frame)
     values = (stored.double() * slope + intercept).float()
@@ -210,11 +209,20 @@ def _slice(name: str, file: Dataset, frame: int, stored: Tensor) -> Slice:
         values=values.masked_fill(_padding(stored, file), AIR if unit == "HU" else 0.0),
         position=torch.tensor(_numbers(name, file, frame, "ImagePositionPatient", 3), dtype=torch.float64),
         axes=_axes(name, _numbers(name, file, frame, "ImageOrientationPatient", 6)),
-        spacing=tuple(_numbers(name, file, frame, "PixelSpacing", 2)),
-        thickness=float(thickness) if thickness else None,
+        spacing=tuple(_numbers(name, file, frame, "PixelSpacing", 2, above=0)),
+        thickness=None if thickness is None else float(thickness),
         modality=file.Modality,
         unit=unit,
     )
+
+
+def _require_rescale(name: str, file: Dataset, frame: int) -> None:
+    given = [_attribute(file, frame, keyword) for keyword in ("RescaleSlope", "RescaleIntercept")]
+    if file.Modality == "CT" and None in given:
+        raise refusal(name, "rescale", "Rescale Slope or Intercept is missing, so the Hounsfield units are unknown")
+    slope, intercept = rescale(file, frame)
+    if not (slope and math.isfinite(slope) and math.isfinite(intercept)):
+        raise refusal(name, "rescale", f"Rescale Slope is {slope} and Intercept {intercept}, which gives no values")
 
 
 def _attribute(file: Dataset, frame: int, keyword: str) -> object:
@@ -227,11 +235,12 @@ def _attribute(file: Dataset, frame: int, keyword: str) -> object:
     return file.get(keyword)
 
 
-def _numbers(name: str, file: Dataset, frame: int, keyword: str, count: int) -> list[float]:
+def _numbers(name: str, file: Dataset, frame: int, keyword: str, count: int, above: float = -math.inf) -> list[float]:
     value = _attribute(file, frame, keyword)
     numbers = [float(x) for x in value] if isinstance(value, MultiValue) else []
-    if len(numbers) != count or not all(math.isfinite(x) for x in numbers):
-        raise refusal(name, "geometry", f"{keyword} is {value}, but must be {count} numbers")
+    if len(numbers) != count or not all(above < x < math.inf for x in numbers):
+        raise refusal(name, "geometry", f"{keyword} is {'missing' if value is None else value}, but must be {count} "
+                                        f"{'positive ' if above == 0 else ''}numbers")
     return numbers
 
 
