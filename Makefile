@@ -13,7 +13,7 @@ book: .venv/installed
 	$(BIN)/jupyter-book build . -n -W --keep-going
 
 test: .venv/installed lint book
-	$(BIN)/python tests/browser.py || $(BIN)/playwright install chromium || true
+	$(BIN)/python book/tools/browser.py || $(BIN)/playwright install chromium || true
 	$(PYTEST) tests
 	$(PYTEST) --dist loadscope --nbval --nbval-current-env --nbval-cell-timeout 300 book
 

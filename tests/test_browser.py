@@ -1,36 +1,20 @@
 """The rendered book in a real browser: Chromium without a window, pages from a server on this machine."""
 
 import os
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import browser as chromium
 import pytest
-from playwright.sync_api import sync_playwright
 
-HTML = Path(__file__).resolve().parents[1] / "_build" / "html"
+HTML = chromium.HTML
 PAGES = sorted(p.relative_to(HTML).as_posix() for p in (HTML / "book").rglob("*.html"))
-CHAPTERS = [p for p in PAGES if "/front/" not in p and "/api/" not in p and p != "book/index.html"]
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-         "--disable-sync"]
+CHAPTERS = [p for p in PAGES if p.split("/")[1][0].isdigit()]
 pytestmark = pytest.mark.local
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    """A server that does not write every request to the terminal."""
-
-    def log_message(self, *_):
-        pass
 
 
 @pytest.fixture(scope="module")
 def address():
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=HTML)) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
+    with chromium.served() as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -39,10 +23,12 @@ def chrome():
     if not path:
         reason = "no Chromium: install it, or run `playwright install chromium`"
         pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield running
-        running.close()
+    with chromium.running(path) as browser:
+        yield browser
+
+
+def test_there_are_pages():
+    assert CHAPTERS, "the book is not built: run `make book`"
 
 
 @pytest.fixture

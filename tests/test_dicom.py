@@ -277,8 +277,8 @@ def test_a_survey_says_why_and_tells_no_names(tmp_path):
     save_stack(tmp_path / "series", places=(0, 1))
     (tmp_path / "notes.txt").write_text("nothing")
     outcomes = dict(dicom.survey(tmp_path))
-    assert list(outcomes) == ["notes.txt", "series/0.dcm", "series/1.dcm"]
-    assert outcomes["series/0.dcm"].startswith("loads: Volume(CT, shape (1, 3, 4)")
+    assert list(outcomes) == ["notes.txt", "series/10.dcm", "series/3.dcm"]
+    assert outcomes["series/3.dcm"].startswith("loads: Volume(CT, shape (1, 3, 4)")
     assert outcomes["notes.txt"].startswith("refused (not DICOM): the letters DICM are missing")
     assert not any(part in outcome for part in NAME.split("^") for outcome in outcomes.values())
     with pytest.raises(dicom.DicomError, match="missing: there is no such folder"):

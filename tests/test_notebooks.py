@@ -2,18 +2,14 @@
 
 import re
 import statistics
-import sys
 from pathlib import Path
 
 import nbformat
+import notebooks
+import pages
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "book" / "tools"))
-
-import notebooks  # noqa: E402
-import pages  # noqa: E402
-
 PATHS = notebooks.find()
 IDS = [str(p.relative_to(ROOT / "book")) for p in PATHS]
 each_notebook = pytest.mark.parametrize("path", PATHS, ids=IDS)

@@ -1,4 +1,4 @@
-"""Write the generated pages of the book, *Claims* and *Map of the review*, from the notebooks themselves.
+"""Write what is generated: the pages *Claims* and *Map of the review*, the cover, the list of shipped data files.
 
 ``python book/tools/pages.py``; part of ``make book`` and ``make notebooks``. A test fails where the stored pages differ
 from what this writes.
@@ -6,6 +6,7 @@ from what this writes.
 
 import ast
 import base64
+import hashlib
 import json
 import os
 import tomllib
@@ -155,12 +156,23 @@ def cover() -> bytes:
     return base64.b64decode(next(o["data"]["image/png"] for o in cell["outputs"] if "image/png" in o.get("data", {})))
 
 
+def manifest() -> str:
+    """The list of the data files that are shipped: SHA-256, licence, how each was made."""
+    made = {"studies": "companion study {}", "weights": "see the study of the same name"}
+    files = [p for folder in made for p in sorted((ROOT / "data" / folder).glob("*")) if p.suffix != ".partial"]
+    entries = {p.relative_to(ROOT / "data").as_posix(): {"sha256": hashlib.sha256(p.read_bytes()).hexdigest(),
+                                                         "licence": "CC-BY-4.0",
+                                                         "made": made[p.parent.name].format(p.stem)} for p in files}
+    return json.dumps(entries, indent=1) + "\n"
+
+
 def pages() -> dict[Path, bytes]:
     """Every generated file with its content."""
     paths = sorted(p for p in (ROOT / "book").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
     return {FRONT / "claims.md": claims_page(claims.collect(ROOT / "book")).encode(),
             FRONT / "map.md": map_page([read_chapter(p) for p in paths]).encode(),
-            FRONT / "cover.png": cover()}
+            FRONT / "cover.png": cover(),
+            ROOT / "data" / "manifest.json": manifest().encode()}
 
 
 def main() -> None:
