@@ -1,7 +1,26 @@
-"""Computed tomography: Hounsfield units and the display window. Book: Part 1, first notebook."""
+"""Computed tomography: Hounsfield units, display window, attenuation, photon noise. Book: Part 1, first notebook.
+
+X-rays of one energy are absorbed as Beer and Lambert say: of the photons sent along a ray, the share exp(-p) arrives,
+where p is the **line integral** of the attenuation coefficient (1/mm) along the ray (mm), a number without unit. The
+detector counts photons, so the count scatters as Poisson's law says, and its electronics add Gaussian noise. The
+projector that turns images into line integrals, and back, is ``companion.tomography``.
+"""
 
 import torch
 from torch import Tensor
+
+WATER = 0.02059
+"""Attenuation coefficient of water at 60 keV in 1/mm: 0.2059 cm2/g (Hubbell and Seltzer, NIST Standard Reference
+Database 126) at 1 g/cm3. A tube at 120 kV has its mean energy near there."""
+
+STANDARD_PHOTONS = 1e5
+"""Photons that each ray starts with at standard dose: usual for a clinical scan (Biguri et al., 2016, TIGRE)."""
+
+ELECTRONIC_NOISE = 10.0
+"""Standard deviation of the detector's electronic noise, in photons (same source)."""
+
+LEAST_COUNT = 0.1
+"""What a count of nothing is taken for before the logarithm, in photons (Leuschner et al., 2021, LoDoPaB-CT)."""
 
 
 def hounsfield(stored: Tensor, slope: float, intercept: float) -> Tensor:
@@ -36,3 +55,81 @@ def window(hu: Tensor, level: float, width: float) -> Tensor:
     if width <= 0:
         raise ValueError(f"the window width is {width} HU, but must be positive")
     return ((hu - level) / width + 0.5).clamp(0, 1)
+
+
+def hu_to_attenuation(hu: Tensor, water: float = WATER) -> Tensor:
+    """Hounsfield units to attenuation coefficients: water (1 + HU / 1000), in the unit of ``water`` (1/mm).
+
+    Any shape. Below -1000 HU, where there is no matter, the result is negative.
+
+    Raises:
+        ValueError: where ``water`` is not positive.
+    """
+    return _positive(water, "attenuation of water") * (1 + hu / 1000)
+
+
+def attenuation_to_hu(attenuation: Tensor, water: float = WATER) -> Tensor:
+    """Attenuation coefficients (in the unit of ``water``, 1/mm) to Hounsfield units: 1000 (attenuation / water - 1).
+
+    Any shape. Beam-independent: one energy, so no beam hardening, and water is 0 HU at every depth.
+
+    Raises:
+        ValueError: where ``water`` is not positive.
+    """
+    return 1000 * (attenuation / _positive(water, "attenuation of water") - 1)
+
+
+def photon_counts(line_integrals: Tensor, photons: float, generator: torch.Generator,
+                  electronic_noise: float = ELECTRONIC_NOISE) -> Tensor:
+    """What the detector reads: Poisson(photons exp(-p)) + Normal(0, electronic_noise); sometimes negative.
+
+    Drawn on the generator's device, so that a generator on the CPU gives the same noise whatever the device.
+
+    Args:
+        line_integrals: p, any shape, no unit.
+        photons: number that each ray starts with.
+        electronic_noise: standard deviation, in photons.
+
+    Returns:
+        Tensor like ``line_integrals``, in photons.
+
+    Raises:
+        ValueError: where ``photons`` is not positive or ``electronic_noise`` is negative.
+    """
+    if electronic_noise < 0:
+        raise ValueError(f"the electronic noise is {electronic_noise} photons, but must not be negative")
+    expected = _positive(photons, "number of photons") * (-line_integrals.to(generator.device)).exp()
+    counts = torch.poisson(expected, generator)
+    noise = torch.randn(counts.shape, generator=generator, device=generator.device, dtype=counts.dtype)
+    return (counts + electronic_noise * noise).to(line_integrals.device)
+
+
+def log_transform(counts: Tensor, photons: float, least: float = LEAST_COUNT) -> Tensor:
+    """Detector readings back to line integrals: -ln(count / photons), with counts below ``least`` raised to it.
+
+    For large counts n the result scatters about p with variance 1/n + (electronic noise / n)^2 and is too high by half
+    of that on average. Where hardly a photon arrives it saturates at ln(photons / least): the dark streaks of CT.
+
+    Raises:
+        ValueError: where ``photons`` or ``least`` is not positive.
+    """
+    return (_positive(photons, "number of photons") / counts.clamp_min(_positive(least, "least count"))).log()
+
+
+def low_dose(line_integrals: Tensor, dose: float, generator: torch.Generator) -> Tensor:
+    """The same line integrals, measured with a fraction of the standard dose; any shape, no unit.
+
+    Args:
+        dose: 1 is the standard dose, ``STANDARD_PHOTONS`` per ray; 0.1 a tenth of it.
+
+    Raises:
+        ValueError: where the dose is not positive.
+    """
+    photons = _positive(dose, "dose") * STANDARD_PHOTONS
+    return log_transform(photon_counts(line_integrals, photons, generator), photons)
+
+
+def _positive(value: float, name: str) -> float:
+    if not value > 0:
+        raise ValueError(f"the {name} is {value}, but must be positive")
+    return value

@@ -114,4 +114,4 @@ def _require_classes(logits: Tensor) -> None:
 def _require_same_shape(outputs: Tensor, target: Tensor) -> None:
     if outputs.shape != target.shape:
         raise ValueError(f"the outputs have shape {tuple(outputs.shape)} and the targets {tuple(target.shape)}, but "
-                         "must have the same: one column for each output node")
+                         "must have the same: turn one number per image into a column with [:, None]")

@@ -72,6 +72,11 @@ def test_a_single_slice_keeps_its_plane(tmp_path):
     assert_field(volume)
 
 
+def test_coarsely_rounded_directions_are_made_a_right_angle(tmp_path):
+    file = ct_slice(ImageOrientationPatient=[0.999, 0, 0, 0.005, 1, 0])
+    assert dicom.read(save(file, tmp_path / "a.dcm")).directions == ((0, 0, 1), (0, 1, 0), (1, 0, 0))
+
+
 @pytest.mark.parametrize(("modality", "units", "unit"), [("MR", None, ""), ("PT", "BQML", "BQML")])
 def test_other_modalities(tmp_path, modality, units, unit):
     file = ct_slice(slope=0.5, intercept=0, Modality=modality, **({"Units": units} if units else {}))

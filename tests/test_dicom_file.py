@@ -78,10 +78,12 @@ REFUSALS = {
     "colour": [lambda p: save(colour(), p / "a.dcm"),
                lambda p: save(ct_slice(PhotometricInterpretation="PALETTE COLOR"), p / "a.dcm")],
     "values": [lambda p: save(ct_slice(BitsAllocated=32), p / "a.dcm"),
+               lambda p: save(ct_slice(ModalityLUTSequence=[]), p / "a.dcm"),
                lambda p: save(ct_slice(FloatPixelData=bytes(48)), p / "a.dcm")],
     "modality": [lambda p: save(ct_slice(Modality="US"), p / "a.dcm"),
                  lambda p: save(ct_slice(Modality=None), p / "a.dcm")],
-    "projection": [lambda p: save(ct_slice(ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]), p / "a.dcm")],
+    "projection": [lambda p: save(ct_slice(ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]), p / "a.dcm"),
+                   lambda p: save(ct_slice(ImageType="PROJECTION IMAGE"), p / "a.dcm")],
     "geometry": [
         lambda p: save(ct_slice(ImagePositionPatient=None), p / "a.dcm"),
         lambda p: save(ct_slice(ImagePositionPatient=[1, 2]), p / "a.dcm"),

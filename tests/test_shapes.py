@@ -20,7 +20,8 @@ def test_grid_is_centred_and_in_mm(device):
 @settings(deadline=None, derandomize=True, max_examples=30)
 def test_ellipsoid_volume_is_that_of_the_formula_at_any_turn(radii, angles):
     points = shapes.grid((32, 32, 32), (1.0, 1.0, 1.0))
-    distance = shapes.ellipsoid(points, torch.zeros(1, 3), torch.tensor([radii]), shapes.rotation(torch.tensor([angles])))
+    turn = shapes.rotation(torch.tensor([angles]))
+    distance = shapes.ellipsoid(points, torch.zeros(1, 3), torch.tensor([radii]), turn)
     assert shapes.occupancy(distance, 1.0).sum().item() == pytest.approx(4 / 3 * math.pi * math.prod(radii), rel=0.04)
 
 

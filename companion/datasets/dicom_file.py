@@ -20,6 +20,7 @@ from pydicom.uid import UID
 from torch import Tensor
 
 MODALITIES = ("CT", "MR", "PT")
+PROJECTIONS = ("LOCALIZER", "PROJECTION IMAGE")  # values of Image Type
 
 REMEDIES = {
     "path": "Give read the path of a file, and read_series and survey that of a folder",
@@ -139,8 +140,10 @@ def decode(name: str, file: Dataset) -> Tensor:
     Raises:
         DicomError: where they are no integers of 8 or 16 bits, are cut off, or can not be decoded.
     """
-    if file.get("BitsAllocated") not in (8, 16) or "ModalityLUTSequence" in file:
-        raise refusal(name, "values", f"its pixels have {file.get('BitsAllocated')} bits, or a table of values")
+    if file.get("BitsAllocated") not in (8, 16):
+        raise refusal(name, "values", f"its pixels have {file.get('BitsAllocated')} bits")
+    if "ModalityLUTSequence" in file:
+        raise refusal(name, "values", "its values follow from a table (Modality LUT Sequence)")
     syntax = file.file_meta.TransferSyntaxUID
     _require_decoder(name, syntax)
     if not syntax.is_encapsulated and len(file.PixelData) < get_expected_length(file):
@@ -176,11 +179,12 @@ def slices(path: Path) -> list[Slice]:
 
 
 def _require_slice(name: str, file: Dataset) -> None:
-    modality, kinds = file.get("Modality"), file.get("ImageType") or ()
+    modality, image_type = file.get("Modality"), file.get("ImageType") or ()
+    projections = [kind for kind in PROJECTIONS if kind in image_type]
     if modality not in MODALITIES:
         raise refusal(name, "modality", f"its modality is {modality or 'missing'}, not {', '.join(MODALITIES)}")
-    if "LOCALIZER" in kinds or "PROJECTION IMAGE" in kinds:
-        raise refusal(name, "projection", f"it is a projection through the patient ({kinds[2]}), not a slice")
+    if projections:
+        raise refusal(name, "projection", f"it is a projection through the patient ({projections[0]}), not a slice")
 
 
 def _require_decoder(name: str, syntax: UID) -> None:
@@ -202,11 +206,11 @@ def _slice(name: str, file: Dataset, frame: int, stored: Tensor) -> Slice:
     _require_rescale(name, file, frame)
     slope, intercept = rescale(file, frame)
     unit = _unit(file, frame)
-    values = (stored.double() * slope + intercept).float()
+    values = stored.double().mul_(slope).add_(intercept).float()  # float64 first: fractional slopes round once
     thickness = _attribute(file, frame, "SliceThickness")
     return Slice(
         name=name,
-        values=values.masked_fill(_padding(stored, file), AIR if unit == "HU" else 0.0),
+        values=values.masked_fill_(_padding(stored, file), AIR if unit == "HU" else 0.0),
         position=torch.tensor(_numbers(name, file, frame, "ImagePositionPatient", 3), dtype=torch.float64),
         axes=_axes(name, _numbers(name, file, frame, "ImageOrientationPatient", 6)),
         spacing=tuple(_numbers(name, file, frame, "PixelSpacing", 2, above=0)),
@@ -227,8 +231,8 @@ def _require_rescale(name: str, file: Dataset, frame: int) -> None:
 
 def _attribute(file: Dataset, frame: int, keyword: str) -> object:
     """An attribute of a frame: from its own group, else from the group that all share, else from the file."""
-    own = list(file.get("PerFrameFunctionalGroupsSequence") or ())[frame:frame + 1]
-    for group in (*own, *(file.get("SharedFunctionalGroupsSequence") or ())):
+    frames, shared = file.get("PerFrameFunctionalGroupsSequence"), file.get("SharedFunctionalGroupsSequence")
+    for group in (*([frames[frame]] if frames else ()), *(shared or ())):
         for part in group.get(GROUPS[keyword]) or ():
             if keyword in part:
                 return part.get(keyword)

@@ -100,6 +100,8 @@ class Volume:
         Raises:
             ValueError: where the orientation does not name three different patient axes.
         """
+        if orientation == self.orientation:
+            return self
         axis = {letter: x for x, pair in enumerate(LETTERS) for letter in pair}
         if sorted(axis.get(letter, 3) for letter in orientation) != [0, 1, 2]:
             raise ValueError(f"the orientation is {orientation!r}, but must hold one letter of each pair of {LETTERS}, "

@@ -37,9 +37,22 @@ def intervals(estimates: Mapping[str, tuple[float, float, float]], *, xlabel: st
     """
     fig = figure(width, 0.9 + 0.32 * len(estimates))
     ax = fig.subplots()
-    for place, (_, (mean, low, high, *_n)) in enumerate(estimates.items()):
-        ax.errorbar(mean, place, xerr=[[mean - low], [high - mean]], fmt="o", capsize=4, color="C0")
+    draw_intervals(ax, estimates, xlabel=xlabel)
     if reference is not None:
         ax.axvline(reference, color=GREY, linestyle="--", linewidth=1)
-    ax.set(xlabel=xlabel, yticks=range(len(estimates)), yticklabels=list(estimates), ylim=(len(estimates) - 0.5, -0.5))
     return fig
+
+
+def draw_intervals(ax: Axes, estimates: Mapping[str, tuple[float, float, float]], *, xlabel: str, title: str = "",
+                   single: Mapping[str, float] | None = None) -> None:
+    """Intervals into ``ax``; see ``intervals``.
+
+    Args:
+        single: for some of the names one value to compare, such as that of a single run, drawn as an open diamond.
+    """
+    for place, (name, (mean, low, high, *_n)) in enumerate(estimates.items()):
+        ax.errorbar(mean, place, xerr=[[mean - low], [high - mean]], fmt="o", capsize=4, color="C0")
+        if single and name in single:
+            ax.plot(single[name], place, "D", color="C1", markersize=8, markerfacecolor="none", markeredgewidth=1.4)
+    ax.set(xlabel=xlabel, title=title, yticks=range(len(estimates)), yticklabels=list(estimates),
+           ylim=(len(estimates) - 0.5, -0.5))

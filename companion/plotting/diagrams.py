@@ -1,7 +1,7 @@
 """A network drawn from the live module: its layers, and one real training step around them (Fig. 1). Book: Part 1.
 
-Nothing is drawn by hand: the planes are real feature maps, recorded by ``companion.trace``, and every number is read
-from the module. Layers stand in the order in which they run, without the lines that would join branches.
+Nothing is drawn by hand: the planes are real feature maps, recorded by ``companion.plotting.trace``, and every number
+is read from the module. Layers stand in the order in which they run, without the lines that would join branches.
 """
 
 from itertools import groupby
@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 
 from companion.plotting.style import BLUE, GREEN, GREY, ORANGE, RED, figure
-from companion.trace import Layer, layers
+from companion.plotting.trace import Layer, layers
 
 COLOURS = {"convolution": BLUE, "pooling": ORANGE, "connected": GREEN}
 STAGES = {"convolution": "feature extraction", "pooling": "feature extraction", "flatten": "mapping to the output",
@@ -70,8 +70,8 @@ def training_cycle(model: nn.Module, x: Tensor, before: float, after: float, rat
     centres = _draw_row(ax, columns, _unit(columns), floor)
     _draw_forward(ax, centres, len(x), floor + BAND + 2.4 * LINE)
     _draw_return(ax, columns, centres, before, way)
-    count = _spaced(sum(c.parameters for c in columns))
-    _text(ax, MARGIN, 0.39, f"4  update of each of the {count} parameters:  w := w − {rate:g} ∂L/∂w", color=RED)
+    count = sum(c.parameters for c in columns)
+    _text(ax, MARGIN, 0.39, f"4  update of each of the {count:,} parameters:  w := w − {rate:g} ∂L/∂w", color=RED)
     _text(ax, MARGIN, 0.15, f"then again from 1: for the same mini-batch the loss is now L = {after:.3f}")
     return ax.figure
 
@@ -208,8 +208,8 @@ def _name(layer: Layer) -> str:
 
 
 def _facts(layer: Layer) -> str:
-    learned = f"\n{_spaced(layer.parameters)} param." if layer.parameters else ""
-    return " × ".join(map(_spaced, layer.shape)) + learned
+    learned = f"\n{layer.parameters:,} param." if layer.parameters else ""
+    return " × ".join(map(str, layer.shape)) + learned
 
 
 def _word(layer: Layer, words: dict[str, str]) -> str | None:
@@ -233,7 +233,3 @@ def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float], color
 
 def _text(ax: Axes, x: float, y: float, words: str, **look: object) -> None:
     ax.text(x, y, words, **{"size": TEXT, "va": "center", "linespacing": 1.25, **look})
-
-
-def _spaced(number: int) -> str:
-    return f"{number:,}".replace(",", "\N{THIN SPACE}")

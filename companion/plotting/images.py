@@ -44,6 +44,7 @@ def show(ax: Axes, image: Tensor, title: str = "", *, limits: tuple[float, float
     drawn = ax.imshow(image.detach().cpu().float().numpy(), cmap=cmap, vmin=low, vmax=high, extent=corners)
     ax.set(title=title, xlabel=f"column ({unit})", ylabel=f"row ({unit})")
     ax.spines[:].set_visible(False)
+    ax.locator_params(integer=True)
     return drawn
 
 
@@ -74,10 +75,11 @@ def as_numbers(image: Tensor, *, label: str, limits: tuple[float, float], form: 
     for ax, title in zip(axes, titles, strict=True):
         shown = show(ax, image, title, limits=limits)
     write_numbers(axes[1], image, size=size, form=form, light=sum(limits) / 2)
-    axes[2].images[0].remove()
+    shown.set_visible(False)                                                         # the limits of the axes stay
     write_numbers(axes[2], image, size=size, form=form, light=float("-inf"))
     axes[2].set_aspect("equal")
     for ax in axes[1:]:
         ax.set_ylabel("")
+        ax.tick_params(length=0)                     # a tick beside a number reads as a minus sign
     fig.colorbar(shown, ax=list(axes), label=label, shrink=0.85)
     return fig

@@ -34,7 +34,7 @@ CLAIM = "relu-trains-better"
 ACTIVATIONS = {"ReLU": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
 DEPTH, WIDTH, BATCH, STEPS, MOMENTUM = 8, 16, 64, 150, 0.9
 RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
-SCALES = (0.5, 1.0, 2.0, 4.0, 8.0)
+SCALES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 
 
 class Setting(NamedTuple):
@@ -45,6 +45,13 @@ class Setting(NamedTuple):
 
 
 SETTINGS = {"ReLU": Setting(0.01, 1.0), "sigmoid": Setting(0.1, 4.0), "tanh": Setting(0.1, 1.0)}
+
+
+class Run(NamedTuple):
+    """A trained network, and the loss of the mini-batch of each step."""
+
+    model: nn.Module
+    losses: list[float]
 
 
 def plain_cnn(name: str, scale: float = 1.0) -> nn.Sequential:
@@ -99,6 +106,20 @@ def prepared(development: bool, device: torch.device) -> tuple[Tensor, Tensor]:
     return ((images - images.mean()) / images.std()).to(device), chosen.labels.to(device)
 
 
+def sets(seed: int, device: torch.device) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """The training set (900) and the test set (297) of a seed, each as images and labels."""
+    images, labels = prepared(False, device)
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed)).to(device)
+    return (images[order[:900]], labels[order[:900]]), (images[order[900:]], labels[order[900:]])
+
+
+def trained(name: str, setting: Setting, images: Tensor, labels: Tensor, seed: int) -> Run:
+    """Build the network and train it on the images (N, 1, 8, 8), on the device where they are."""
+    generator = hardware.seed(seed)
+    model = plain_cnn(name, setting.scale).to(images.device)
+    return Run(model, train(model, images, labels, setting.rate, generator))
+
+
 def search(name: str, device: torch.device) -> dict[Setting, float]:
     """For each setting of the grid, log10 of the training loss on the development digits, mean over two runs.
 
@@ -107,8 +128,8 @@ def search(name: str, device: torch.device) -> dict[Setting, float]:
     images, labels = prepared(True, device)
     found = {}
     for setting in map(Setting._make, product(RATES, SCALES)):
-        models = [_trained(name, setting, images, labels, seed)[0] for seed in (1000, 1001)]
-        found[setting] = fmean(log_loss(model, images, labels) for model in models)
+        runs = [trained(name, setting, images, labels, seed) for seed in (1000, 1001)]
+        found[setting] = fmean(log_loss(r.model, images, labels) for r in runs)
     return found
 
 
@@ -124,31 +145,24 @@ def run(seed: int, device: torch.device) -> dict[str, float]:
 
     Returns:
         For each function: log10 of the training and of the test loss after the budget, test accuracy, and log10 of the
-        gradient of the first layer over that of the last, before training. Then the margins by which ReLU is ahead.
+        gradient of the first layer over that of the last before training, for the recommended and for the chosen scale
+        of the initial kernels. Then the margins of log10 training loss by which ReLU is ahead.
     """
-    images, labels = prepared(False, device)
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed)).to(device)
-    train_set, test_set = [(images[part], labels[part]) for part in (order[:900], order[900:])]
+    train_set, test_set = sets(seed, device)
     numbers = {}
     for name, setting in SETTINGS.items():
-        model, sizes, _ = _trained(name, setting, *train_set, seed)
-        numbers |= {f"{name}: log10 training loss": log_loss(model, *train_set),
-                    f"{name}: log10 test loss": log_loss(model, *test_set),
-                    f"{name}: test accuracy": _accuracy(model, *test_set),
-                    f"{name}: log10 gradient first/last": math.log10(sizes[0] / sizes[-1])}
+        r = trained(name, setting, *train_set, seed)
+        numbers |= {f"{name}: log10 training loss": log_loss(r.model, *train_set),
+                    f"{name}: log10 test loss": log_loss(r.model, *test_set),
+                    f"{name}: test accuracy": _accuracy(r.model, *test_set)}
+        for start, scale in (("recommended", 1.0), ("chosen", setting.scale)):
+            hardware.seed(seed)
+            sizes = gradient_sizes(plain_cnn(name, scale).to(device), *train_set)
+            numbers[f"{name}: log10 gradient first/last, {start} start"] = math.log10(sizes[0] / sizes[-1])
     for other in ("sigmoid", "tanh"):
         numbers[f"margin over {other}"] = (numbers[f"{other}: log10 training loss"]
                                            - numbers["ReLU: log10 training loss"])
     return numbers
-
-
-def _trained(name: str, setting: Setting, images: Tensor, labels: Tensor,
-             seed: int) -> tuple[nn.Module, list[float], list[float]]:
-    """The trained network, its gradients before training, and the loss of each step."""
-    generator = hardware.seed(seed)
-    model = plain_cnn(name, setting.scale).to(images.device)
-    sizes = gradient_sizes(model, images, labels)
-    return model, sizes, train(model, images, labels, setting.rate, generator)
 
 
 def _accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:

@@ -1,0 +1,207 @@
+"""Figures: what they show, how they are labelled, and that the same figure gives the same bytes."""
+
+import io
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+from torch.testing import assert_close
+
+from companion.plotting import curves, images, strip, style
+
+IMAGE = torch.tensor([[0.0, 1.0, 2.0], [3.0, 4.0, 255.0]])
+
+
+def png(fig: Figure) -> bytes:
+    buffer = io.BytesIO()
+    fig.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def words(fig: Figure) -> list[str]:
+    """Every text that the figure shows, such as titles, labels and numbers."""
+    fig.canvas.draw()
+    return [t.get_text() for t in fig.findobj(mpl.text.Text) if t.get_text() and t.get_visible()]
+
+
+def axis_labels(ax) -> tuple[str, str, str]:
+    return ax.get_title("left"), ax.get_xlabel(), ax.get_ylabel()
+
+
+@pytest.fixture(autouse=True)
+def look_of_the_book():
+    """As in every notebook; the settings go back afterwards."""
+    with mpl.rc_context():
+        style.apply()
+        yield
+
+
+# style
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of WCAG 2, 0 for black to 1 for white."""
+    parts = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in mpl.colors.to_rgb(colour)]
+    return float(np.dot((0.2126, 0.7152, 0.0722), parts))
+
+
+def test_style_is_applied_and_keeps_white_paper():
+    mpl.rcParams["font.size"] = 3
+    style.apply()
+    assert {k: mpl.rcParams[k] for k in style.SETTINGS} == style.SETTINGS
+    assert mpl.rcParams["savefig.facecolor"] == "white"
+
+
+def test_colours_are_those_of_okabe_and_ito():
+    assert style.CYCLE == ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+    assert 1.05 / (luminance(style.GREY) + 0.05) >= 4.5          # grey lines and letters on white paper
+
+
+def test_figure_has_its_size_and_white_paper_whatever_the_settings():
+    mpl.rcParams["figure.facecolor"] = "red"
+    fig = style.figure(4, 2)
+    assert fig.get_size_inches().tolist() == [4, 2] and mpl.colors.same_color(fig.get_facecolor(), "white")
+    assert mpl.rcParams["figure.facecolor"] == "red"
+
+
+def test_figure_is_not_registered_with_pyplot():
+    from matplotlib import pyplot
+
+    style.figure()
+    assert pyplot.get_fignums() == []
+
+
+# images
+
+
+def test_show_draws_the_values_with_axes_in_pixels():
+    ax = style.figure().subplots()
+    drawn = images.show(ax, IMAGE, "three columns", limits=(0, 10))
+    assert_close(torch.tensor(drawn.get_array()), IMAGE)
+    assert drawn.get_extent() == [-0.5, 2.5, 1.5, -0.5] and drawn.get_clim() == (0, 10)
+    assert axis_labels(ax) == ("three columns", "column (pixel)", "row (pixel)")
+
+
+def test_show_in_millimetres():
+    ax = style.figure().subplots()
+    drawn = images.show(ax, IMAGE, spacing=(2.0, 0.5))           # two rows of 2 mm, three columns of 0.5 mm
+    assert drawn.get_extent() == [0, 1.5, 4.0, 0]
+    assert axis_labels(ax)[1:] == ("column (mm)", "row (mm)")
+
+
+def test_show_takes_integers_and_gradients(device):
+    ax = style.figure().subplots()
+    images.show(ax, torch.zeros(2, 2, dtype=torch.uint8, device=device))
+    images.show(ax, torch.zeros(2, 2, device=device, requires_grad=True))
+
+
+@pytest.mark.parametrize("shape", [(3,), (1, 3, 3), (1, 1, 3, 3)])
+def test_show_refuses_what_is_no_image(shape):
+    with pytest.raises(ValueError, match="pick a channel and a slice"):
+        images.show(style.figure().subplots(), torch.zeros(shape))
+
+
+def test_row_shows_every_image_with_its_title():
+    fig = images.row([IMAGE, IMAGE + 1], ["before", "after"])
+    assert [ax.get_title("left") for ax in fig.axes] == ["before", "after"]
+    assert [ax.get_ylabel() for ax in fig.axes] == ["row (pixel)", ""]
+    assert_close(torch.tensor(fig.axes[1].images[0].get_array()), IMAGE + 1)
+    assert fig.axes[1].images[0].get_clim() == (1, 256)          # each image's own limits
+
+
+def test_row_with_a_colour_bar_shares_its_limits():
+    fig = images.row([IMAGE, IMAGE + 1], ["before", "after"], limits=(0, 255), label="brightness")
+    assert len(fig.axes) == 3 and fig.axes[2].get_ylabel() == "brightness"
+    assert {ax.images[0].get_clim() for ax in fig.axes[:2]} == {(0, 255)}
+
+
+def test_row_needs_a_title_for_each_image():
+    with pytest.raises(ValueError, match="shorter"):
+        images.row([IMAGE, IMAGE], ["only one"])
+
+
+def test_numbers_are_written_where_they_are():
+    ax = style.figure().subplots()
+    images.write_numbers(ax, IMAGE)
+    found = {t.get_position(): (t.get_text(), t.get_color()) for t in ax.texts}
+    assert len(found) == 6 and found[(1, 0)] == ("1", "white") and found[(2, 1)] == ("255", "black")
+
+
+def test_as_numbers_shows_picture_both_and_array():
+    fig = images.as_numbers(IMAGE, label="brightness (0 to 255)", limits=(0, 255))
+    picture, both, numbers, bar = fig.axes
+    assert [len(ax.texts) for ax in fig.axes] == [0, 6, 6, 0]
+    assert [len(ax.images) for ax in (picture, both, numbers)] == [1, 1, 0]
+    assert {t.get_color() for t in numbers.texts} == {"black"}
+    assert bar.get_ylabel() == "brightness (0 to 255)"
+    assert {"picture", "both", "array of numbers", "255", "row (pixel)"} <= set(words(fig))
+
+
+# curves
+
+
+def test_lines_differ_by_colour_and_by_dashes():
+    fig = curves.lines([0, 1, 2], {"training": [3, 2, 1], "test": [3, 2.5, 2]}, xlabel="epoch", ylabel="loss")
+    (ax,) = fig.axes
+    assert axis_labels(ax)[1:] == ("epoch", "loss")
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["training", "test"]
+    assert len({line.get_color() for line in ax.lines}) == len({line.get_linestyle() for line in ax.lines}) == 2
+    assert ax.lines[1].get_xydata().tolist() == [[0, 3], [1, 2.5], [2, 2]]
+
+
+def test_more_curves_than_line_styles():
+    many = {str(i): [i, i] for i in range(10)}
+    assert len(curves.lines([0, 1], many, xlabel="x", ylabel="y").axes[0].lines) == 10
+
+
+def test_intervals_are_drawn_from_low_to_high():
+    fig = curves.intervals({"right": (0.9, 0.8, 0.95, 5), "wrong": (0.5, 0.4, 0.6, 5)}, xlabel="AUC", reference=0.5)
+    (ax,) = fig.axes
+    assert ax.get_xlabel() == "AUC" and [t.get_text() for t in ax.get_yticklabels()] == ["right", "wrong"]
+    assert ax.get_ylim()[0] > ax.get_ylim()[1]                   # the first name stands on top
+    ends = [bar[2][0].get_segments()[0][:, 0].tolist() for bar in ax.containers]
+    np.testing.assert_allclose(ends, [[0.8, 0.95], [0.4, 0.6]])
+    assert ax.lines[-1].get_xdata() == [0.5, 0.5]
+
+
+def test_intervals_without_a_reference():
+    with_line, without = (curves.intervals({"a": (1, 0, 2)}, xlabel="x", reference=r) for r in (0, None))
+    assert len(with_line.axes[0].lines) == len(without.axes[0].lines) + 1
+
+
+# the strip of a trained number
+
+
+def test_strip_is_a_png_with_the_dot_at_the_value():
+    picture = imread(io.BytesIO(strip.strip_png("accuracy", 0.97, 0.95, 0.04)), format="png")
+    height, width, channels = picture.shape
+    assert width > 3 * height and channels in (3, 4)
+    dots = {value: mark_column(strip.strip_png("accuracy", value, 0.95, 0.04)) for value in (0.92, 0.95, 0.98)}
+    assert dots[0.92] < dots[0.95] < dots[0.98]
+    assert abs(dots[0.98] + dots[0.92] - 2 * dots[0.95]) <= 2   # the scale is linear
+
+
+def mark_column(png_bytes: bytes) -> float:
+    """Column of the centre of the blue dot."""
+    picture = imread(io.BytesIO(png_bytes), format="png")[..., :3]
+    return float(np.argwhere(np.abs(picture - mpl.colors.to_rgb(style.BLUE)).max(axis=-1) < 0.02)[:, 1].mean())
+
+
+# everything
+
+
+@pytest.mark.parametrize("draw", [
+    lambda: images.row([IMAGE, IMAGE], ["a", "b"], label="HU", spacing=(1.5, 1.5)),
+    lambda: images.as_numbers(IMAGE, label="brightness", limits=(0, 255)),
+    lambda: curves.lines([0, 1], {"a": [0, 1], "b": [1, 0]}, xlabel="x", ylabel="y"),
+    lambda: curves.intervals({"a": (1, 0, 2)}, xlabel="x", reference=0)])
+def test_the_same_figure_gives_the_same_bytes(draw):
+    first = png(draw())
+    assert first == png(draw()) and imread(io.BytesIO(first), format="png").ndim == 3
+
+
+def test_the_same_strip_gives_the_same_bytes():
+    assert strip.strip_png("loss", 1.0, 1.1, 0.2) == strip.strip_png("loss", 1.0, 1.1, 0.2)
