@@ -135,7 +135,7 @@ class _Product(torch.autograd.Function):
 
 def _check_shape(x: Tensor, ends: tuple[int, int]) -> None:
     if x.shape[-2:] != ends:
-        raise ValueError(f"the input has shape {tuple(x.shape)}, but must end in {ends}, as the projector's geometry says")
+        raise ValueError(f"the input has shape {tuple(x.shape)}, but must end in {ends}, as the geometry has it")
 
 
 def _shadow(t: np.ndarray, a: float, b: float) -> np.ndarray:

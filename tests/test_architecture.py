@@ -20,7 +20,9 @@ ARROWS = {
     r"studies\..*": r"(?!train|plotting).*",
     r"models": r"models\..*",
     r"models\.(?!blocks).*": r"models\.blocks",
-    r"datasets\.dicom.*": r"datasets\.(volume|dicom.*)",
+    r"datasets\.(dicom.*|nifti)": r"datasets\.(volume|dicom_file)",
+    r"datasets\.(medmnist|folder|splits|augment)": r"folders|datasets\.cases",
+    r"datasets\.phantoms\..*": r"ct|mri|datasets\.(cases|phantoms\..*)",
     r"plotting\.(?!style).*": r"plotting\..*",
     r"claims": r"plotting\.strip",
 }

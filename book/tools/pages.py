@@ -22,6 +22,7 @@ PARTS = {"big-picture": "The big picture", "building-blocks": "Building blocks",
          "overfitting": "Overfitting", "transfer-learning": "Transfer learning",
          "radiology-applications": "Applications in radiology", "interpretability": "Challenges: interpretability"}
 OUTCOMES = ("holds", "supported", "mixed", "not supported", "stated", "not yet")
+PLUMBING = tuple(f"companion.{m}." for m in ("claims", "hardware", "plotting", "studies.store"))
 COVER = ("1-building-blocks/1-image-and-cnn.ipynb", "after-fig-1")
 
 
@@ -89,7 +90,7 @@ def claims_page(found: dict) -> str:
     all_claims = claims.load()
     outcome = {c: found[c][0][1]["outcome"] if c in found else "not yet" for c in all_claims}
     counts = Counter(outcome.values())
-    tally = ", ".join(f"{counts[o]} {o}" for o in OUTCOMES if counts[o])
+    tally = ", ".join(f"{counts[o]} {'hold' if o == 'holds' else o}" for o in OUTCOMES if counts[o])
     lines = ["# Claims", "",
              f"The review makes {len(all_claims)} statements that can be put to the test. So far: **{tally}**.", "",
              "An *exact* claim follows from definitions and must hold to floating-point precision. A *measured* claim",
@@ -101,7 +102,7 @@ def claims_page(found: dict) -> str:
              ""]
     for part, heading in PARTS.items():
         lines += [f"## {heading}", "",
-                  "| claim | review | kind | outcome | found | chapter |", "|---|---|---|---|---|---|"]
+                  "| claim | review | outcome | found | chapter |", "|---|---|---|---|---|"]
         lines += [_claim_row(c, outcome[c.id], found.get(c.id)) for c in all_claims.values() if c.part == part]
         lines.append("")
     return "\n".join(lines)
@@ -114,7 +115,8 @@ def _claim_row(claim: claims.Claim, outcome: str, where: list | None) -> str:
         target = path.relative_to(ROOT / "book").with_suffix(".html").as_posix()
         evidence = "<br>".join(e.replace("|", "\\|") for e in finding["evidence"])
         link = f'<a href="../{target}#claim-{claim.id}">{read_chapter(path).title}</a>'
-    cells = (claim.says, claim.at, claim.kind, f"**{outcome}**" if where else outcome, evidence, link)
+    says = f"{claim.says}<br>`{claim.id}`, {claim.kind}"
+    cells = (says, claim.at, f"**{outcome}**" if where else outcome, evidence, link)
     return "| " + " | ".join(cells) + " |"
 
 
@@ -135,8 +137,9 @@ def map_page(chapters: list[Chapter]) -> str:
         lines.append(f"| {section} | {links or 'not yet'} |")
     lines += ["", "## Chapters, functions, tests", "", "| chapter | functions | tests |", "|---|---|---|"]
     for c in chapters:
-        functions = "<br>".join(f"{{py:obj}}`{f}`" for f in c.functions)
-        modules = sorted({f.rsplit(".", 1)[0] for f in c.functions})
+        taught = [f for f in c.functions if not f.startswith(PLUMBING)]
+        functions = "<br>".join(f"{{py:obj}}`{f}`" for f in taught)
+        modules = sorted({f.rsplit(".", 1)[0] for f in taught})
         tests = sorted({t for m in modules if (t := test_file(m))})
         lines.append(f"| {c.link} | {functions} | {'<br>'.join(f'`{t}`' for t in tests)} |")
     return "\n".join([*lines, ""])

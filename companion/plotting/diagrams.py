@@ -24,8 +24,8 @@ BAND = 1.3                              # height of a row of pictures
 SIDE, LEAST = 0.78, 0.1                 # of the largest plane, and of any plane at least
 STEP, PLANES = 0.024, 16                # from a plane to the next behind it; how many are drawn at most
 CELL, TALL, BAR = 0.105, 1.2, 0.14      # one number of a vector; its greatest height; its width
-GAP, RISE = 0.14, 0.55                  # arrow from a column to the next; arrow of a gradient
-LINE, LETTER, TEXT = 0.145, 0.06, 7.5   # height of a line, width of a letter; size in points
+GAP, RISE = 0.13, 0.55                  # arrow from a column to the next; arrow of a gradient
+LINE, LETTER, TEXT = 0.16, 0.068, 8.5   # height of a line, width of a letter; size in points
 
 
 def architecture(model: nn.Module, x: Tensor) -> Figure:
@@ -120,7 +120,7 @@ def _draw_stages(ax: Axes, columns: list[Layer], centres: list[float], y: float)
         places = [x for _, x in run]
         if stage:
             ax.plot((places[0] - 0.35, places[-1] + 0.35), (y, y), color=GREY, linewidth=1)
-            middle = min(sum(places) / len(places), PAGE - 0.6)                      # keeps the words on the page
+            middle = min(sum(places) / len(places), PAGE - 0.7)                      # keeps the words on the page
             _text(ax, middle, y + 0.03, stage, color=GREY, ha="center", va="bottom")
 
 
@@ -137,7 +137,7 @@ def _draw_output(ax: Axes, layer: Layer, unit: float, x: float, y: float) -> Non
         _draw_plane(ax, planes[number], (*corner, wide, tall), (planes.min(), planes.max()), colour)
     if output.dim() == 1 and tall < TALL:
         for place in range(len(output)):
-            _text(ax, x + BAR, y + tall / 2 - (place + 0.5) * CELL, str(place), size=6)
+            _text(ax, x + BAR, y + tall / 2 - (place + 0.5) * CELL, str(place), size=7)
 
 
 def _draw_plane(ax: Axes, image: Tensor, box: tuple[float, ...], scale: tuple[Tensor, Tensor], colour: str) -> None:
@@ -186,7 +186,7 @@ def _extent(layer: Layer, unit: float) -> tuple[float, float]:
     if layer.output.dim() == 1:
         return BAR, min(TALL, CELL * len(layer.output))
     height, width = _planes(layer.output).shape[1:]
-    return max(LEAST, unit * width), max(LEAST, unit * height)
+    return max(LEAST, unit * height), max(LEAST, unit * width)
 
 
 def _planes(output: Tensor) -> Tensor:

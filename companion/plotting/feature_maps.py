@@ -30,7 +30,7 @@ def extractors(image: Tensor, kernels: Tensor, maps: Tensor, names: Sequence[str
     axes = fig.subplot_mosaic(mosaic, width_ratios=(2.4, 1, 2.2))
     show(axes["image"], image, "input " + _size(image), limits=limits, spacing=spacing)
     for k, (kernel, name) in enumerate(zip(kernels, names, strict=True)):
-        _signed(axes[f"kernel {k}"], kernel, name)
+        _signed(axes[f"kernel {k}"], kernel, name, scale=2)              # pale, so that its numbers can be read
         write_numbers(axes[f"kernel {k}"], kernel, size=9, light=float("-inf"))
         ax = axes[f"map {k}"]
         drawn = show(ax, maps[k], "feature map " + _size(maps[k]), limits=_symmetric(maps[k]), cmap=SIGNED,
@@ -57,8 +57,8 @@ def bank(kernels: Tensor, maps: Tensor) -> Figure:
     return fig
 
 
-def _signed(ax: Axes, values: Tensor, title: str = "") -> None:
-    show(ax, values, limits=_symmetric(values), cmap=SIGNED)
+def _signed(ax: Axes, values: Tensor, title: str = "", scale: float = 1) -> None:
+    show(ax, values, limits=_symmetric(values * scale), cmap=SIGNED)
     ax.set_title(title, loc="center", fontsize=9)
     ax.set(xticks=[], yticks=[], xlabel="", ylabel="")
     ax.spines[:].set_visible(True)

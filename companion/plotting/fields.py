@@ -12,10 +12,10 @@ from companion.plotting.style import BLUE, GREEN, ORANGE, PURPLE, RED, SKY, figu
 FRAMES = ((ORANGE, "-"), (SKY, "--"), (RED, "-."), (GREEN, ":"), (PURPLE, "-"), (BLUE, "--"))
 
 
-def frames(image: Tensor, fields: Mapping[str, Tensor], *, title: str = "", height: float = 4.2,
+def frames(image: Tensor, fields: Mapping[str, Tensor], *, title: str = "", height: float = 5.0,
            limits: tuple[float, float] | None = None, label: str = "",
            spacing: tuple[float, float] | None = None) -> Figure:
-    """An image with one frame round each field, told apart by colour, line style and the legend beside it.
+    """An image with one frame round each field, told apart by colour, line style and the legend below it.
 
     Args:
         image: (H, W).
@@ -29,7 +29,7 @@ def frames(image: Tensor, fields: Mapping[str, Tensor], *, title: str = "", heig
     Raises:
         ValueError: where a mask is empty or has another size than the image, or there are more than six.
     """
-    fig = figure(7.2, height)
+    fig = figure(6.5, height)
     ax = fig.subplots()
     shown = show(ax, image, title, limits=limits, spacing=spacing)
     for (name, mask), (colour, line) in zip(fields.items(), _styles(len(fields)), strict=True):
@@ -39,7 +39,7 @@ def frames(image: Tensor, fields: Mapping[str, Tensor], *, title: str = "", heig
         ax.add_patch(_frame(mask, spacing, label=name, edgecolor=colour, linestyle=line))
     if label:
         fig.colorbar(shown, ax=ax, label=label, shrink=0.85)
-    fig.legend(loc="outside center left")
+    fig.legend(loc="outside lower center", ncols=3)
     return fig
 
 

@@ -179,26 +179,32 @@ def train(task: Task, data: Set, loss: Loss, seed: int, device: torch.device) ->
     return network
 
 
-def predict(network: nn.Module, activation: Function, images: Tensor, device: torch.device) -> Tensor:
-    """Outputs (N, K) after the last layer's activation function, on the CPU."""
-    with torch.no_grad():
-        return activation(network(images.to(device))).cpu()
-
-
-def compare(name: str, seed: int, device: torch.device) -> dict[str, float]:
-    """Scores of both last layers on one task, and by how much the right one is better (gain)."""
+def outputs(name: str, seed: int, device: torch.device) -> tuple[Set, dict[str, Tensor]]:
+    """Train one task with both last layers; returns its test set and what each puts out for it, (N, K) on the CPU."""
     task, generator = TASKS[name], torch.Generator().manual_seed(seed)
     train_set, test_set = (task.make(chosen, generator) for chosen in split(seed))
-    numbers = {}
+    found = {}
     for which, (activation, loss) in {"right": LAST_LAYERS[task.row][:2], "wrong": task.wrong}.items():
         network = train(task, train_set, loss, seed, device)
-        outputs = predict(network, activation, test_set.images, device)
-        numbers |= {f"{name}, {which}: {what}": score(outputs, test_set.targets) for what, score in task.scores.items()}
+        with torch.no_grad():
+            found[which] = activation(network(test_set.images.to(device))).cpu()
+    return test_set, found
+
+
+def scores(name: str, targets: Tensor, found: dict[str, Tensor]) -> dict[str, float]:
+    """Scores of both last layers, and by how much the right one is better (gain)."""
+    task = TASKS[name]
+    numbers = {f"{name}, {which}: {what}": score(one, targets)
+               for which, one in found.items() for what, score in task.scores.items()}
     first = next(iter(task.scores))
     gain = task.better * (numbers[f"{name}, right: {first}"] - numbers[f"{name}, wrong: {first}"])
     return {**numbers, f"{name}, gain: {first}": gain}
 
 
 def run(seed: int, device: torch.device) -> dict[str, float]:
-    """Scores on all four tasks; see ``compare``."""
-    return {what: number for name in TASKS for what, number in compare(name, seed, device).items()}
+    """Scores on all four tasks; see ``scores``."""
+    numbers = {}
+    for name in TASKS:
+        test_set, found = outputs(name, seed, device)
+        numbers |= scores(name, test_set.targets, found)
+    return numbers

@@ -34,7 +34,7 @@ CLAIM = "relu-trains-better"
 ACTIVATIONS = {"ReLU": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
 DEPTH, WIDTH, BATCH, STEPS, MOMENTUM = 8, 16, 64, 150, 0.9
 RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
-SCALES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+SCALES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 
 
 class Setting(NamedTuple):
@@ -44,7 +44,7 @@ class Setting(NamedTuple):
     scale: float
 
 
-SETTINGS = {"ReLU": Setting(0.01, 1.0), "sigmoid": Setting(0.1, 4.0), "tanh": Setting(0.1, 1.0)}
+SETTINGS = {"ReLU": Setting(0.01, 1.0), "sigmoid": Setting(0.3, 8.0), "tanh": Setting(0.1, 0.5)}
 
 
 class Run(NamedTuple):

@@ -31,15 +31,12 @@ from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
-from companion.datasets.phantoms import trees
-from companion.datasets.phantoms.lung_geometry import HILA, SPAN, TRACHEA, distances
-from companion.datasets.phantoms.shapes import grid, occupancy, paint, uniform
-
-BLOOD, MUSCLE, FAT, AIR = 40.0, 55.0, -100.0, -1000.0  # HU
-TIPS, TIP_RADIUS = 1024, 0.62                          # last arteries of one lung, and their radius in mm
-COARSE = 3.0                                           # mm between the points at which the geometry is evaluated
+from companion.datasets.phantoms.lung_geometry import Field, distances, field
+from companion.datasets.phantoms.lung_tubes import trachea, vessels_and_bronchi
+from companion.datasets.phantoms.lung_wall import AIR, BLOOD, MUSCLE, surroundings
+from companion.datasets.phantoms.shapes import occupancy, paint, uniform
+from companion.datasets.phantoms.trees import strands
 
 
 @dataclass(frozen=True)
@@ -85,11 +82,17 @@ class Scene:
     lung: Tensor
     outside: Tensor
 
-    def image(self, tissue: Tensor | None = None) -> Tensor:
-        """The layers on top of each other, in HU; ``tissue`` takes the place of the healthy lung tissue."""
-        image = paint(self.tissue if tissue is None else tissue, self.vessels, BLOOD)
-        image = paint(self.outside, self.lung, image)
-        return paint(paint(image, self.walls, MUSCLE), self.lumen, AIR + 20)
+    def image(self, tissue: Tensor | None = None, solid: Tensor | float = 0.0, value: Tensor | float = 0.0) -> Tensor:
+        """The layers on top of each other, in HU.
+
+        Args:
+            tissue: takes the place of the healthy lung tissue.
+            solid: share of something solid in the lung, painted over the vessels with the HU ``value``.
+        """
+        image = self.tissue if tissue is None else tissue
+        for share, hu in ((self.walls, MUSCLE), (self.lumen, AIR + 20), (self.vessels, BLOOD), (solid, value)):
+            image = paint(image, share, hu)
+        return paint(self.outside, self.lung, image)
 
 
 def draw(n: int, generator: torch.Generator) -> Anatomy:
@@ -104,23 +107,61 @@ def draw(n: int, generator: torch.Generator) -> Anatomy:
                    waves=directions * 2 * math.pi / between(12, 45, 24, 1), phases=between(0, 2 * math.pi, 24))
 
 
-def render(anatomy: Anatomy, centre: Tensor, size: Sequence[int] = (48, 48, 48),
+def render(anatomy: Anatomy, patients: Tensor, centre: Tensor, size: Sequence[int] = (48, 48, 48),
            spacing: Sequence[float] = (1.0, 1.0, 1.0)) -> Scene:
-    """The layers of one crop for each patient, without noise.
+    """The layers of N crops, without noise.
 
     Args:
+        patients: (N,) the number of each crop's patient in ``anatomy``.
         centre: (N, 3) position of the crop's middle in the scan, in mm along z, y, x.
         size, spacing: of the crop, in voxels and in mm.
     """
-    far = _fields(anatomy, centre, size, spacing)
-    width = max(spacing)
-    (vessels, vessel_radii), (airways, airway_radii) = tubes(anatomy)
+    present, among = patients.unique(return_inverse=True)
+    vessels, (bronchi, inner) = (tuple(t[among] for t in tubes) for tubes in vessels_and_bronchi(
+        anatomy.scale[present], anatomy.seeds[present]))
+    anatomy = anatomy.of(patients)
+    around, width = field(anatomy.scale, anatomy.fat, centre, size, spacing), max(spacing)
     crop = {"size": size, "spacing": spacing, "centre": centre}
-    fissure = 0.3 * occupancy(far["fissure"].abs() - 0.4, width)
-    return Scene(tissue=paint(far["tissue"], fissure, 0.0), vessels=trees.strands(vessels, vessel_radii, **crop),
-                 walls=trees.strands(airways, airway_radii * 1.25 + 0.3, **crop),
-                 lumen=trees.strands(airways, airway_radii, **crop), lung=occupancy(far["lung"], width),
-                 outside=_outside(far, anatomy, width))
+    windpipe, bore = trachea(anatomy.scale)
+    outside = surroundings(around, anatomy.fat, anatomy.ribs, width)
+    outside = paint(outside, strands(windpipe, bore * 1.2, **crop), MUSCLE)
+    return Scene(tissue=_tissue(anatomy, around, width), vessels=strands(*vessels, **crop),
+                 walls=strands(bronchi, inner * 1.25 + 0.3, **crop), lumen=strands(bronchi, inner, **crop),
+                 lung=occupancy(around.refine(around.values["lung"]), width),
+                 outside=paint(outside, strands(windpipe, bore, **crop), AIR + 20))
+
+
+def _tissue(anatomy: Anatomy, around: Field, width: float) -> Tensor:
+    """Lung tissue in HU (N, \\*size): denser toward the back, uneven, with the thin line of the major fissure."""
+    points = around.points.flatten(1, 3)
+    waves = torch.cos(points @ anatomy.waves.transpose(1, 2) + anatomy.phases[:, None]).mean(-1)
+    tissue = anatomy.air[:, None] + anatomy.slope[:, None] * points[..., 1] + 85 * waves
+    fissure = around.refine(around.values["fissure"])
+    return paint(around.refine(tissue.view(around.points.shape[:-1])), 0.3 * occupancy(fissure.abs() - 0.4, width), 0.0)
+
+
+def depth(anatomy: Anatomy, points: Tensor) -> tuple[Tensor, Tensor]:
+    """How deep points lie in the lung, and which way out is nearest.
+
+    Args:
+        points: (N, P, 3) in mm, P points of each patient.
+
+    Returns:
+        depth (N, P) in mm, negative outside of the lung; unit vectors (N, P, 3) along which it falls fastest.
+    """
+    n, p = points.shape[:2]
+    steps = torch.cat([torch.zeros(1, 3), torch.eye(3)]).to(points)
+    around = (points[:, :, None] + steps).flatten(1, 2)                             # (N, 4 P, 3)
+    inside = -distances(anatomy.scale, anatomy.fat, around)["lung"].view(n, p, 4)
+    return inside[..., 0], torch.nn.functional.normalize(inside[..., :1] - inside[..., 1:], dim=-1)
+
+
+def at_depth(anatomy: Anatomy, points: Tensor, wanted: Tensor) -> Tensor:
+    """The points (N, P, 3) moved straight out or in until they lie ``wanted`` (N, P) mm deep in the lung, or nearly."""
+    for _ in range(4):
+        found, out = depth(anatomy, points)
+        points = points + (found - wanted)[..., None] * out
+    return points
 
 
 def noise(seeds: Tensor, size: Sequence[int], spacing: Sequence[float], device: torch.device) -> Tensor:
@@ -134,88 +175,9 @@ def noise(seeds: Tensor, size: Sequence[int], spacing: Sequence[float], device: 
     """
     white = torch.stack([torch.randn(tuple(size), generator=torch.Generator().manual_seed(s))
                          for s in seeds.tolist()]).to(device)
-    fy, fx = (torch.fft.fftfreq(s, d, device=device) for s, d in zip(size[1:], spacing[1:], strict=True))
-    f = torch.hypot(fy[:, None], fx[: size[2] // 2 + 1].abs())                      # cycles per mm
-    shape = (f + 0.02).sqrt() * torch.exp(-(f / 0.45).square())
-    full = (torch.hypot(fy[:, None], fx) + 0.02) * torch.exp(-2 * (torch.hypot(fy[:, None], fx) / 0.45).square())
-    grain = torch.fft.irfft2(torch.fft.rfft2(white) * shape, s=tuple(size[1:])) / full.mean().sqrt()
-    above, below = grain.roll(1, 1), grain.roll(-1, 1)
-    return (0.5 * above + grain + 0.5 * below) / math.sqrt(1.5)
-
-
-def tubes(anatomy: Anatomy) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Vessels and airways of both lungs, as curves (N, B, 3, 3) and radii (N, B, 2) in mm; inner radii of airways."""
-    arteries, veins, airways = [], [], []
-    for number, side in enumerate(("right", "left")):
-        artery_root, vein_root = (anatomy.scale * anatomy.scale.new_tensor(h) for h in HILA[side])
-        arteries.append(trees.grow(artery_root, _tips(anatomy, 2 * number, side), TIP_RADIUS))
-        veins.append(trees.grow(vein_root, _tips(anatomy, 2 * number + 1, side), TIP_RADIUS))
-        airways.append(_beside(*arteries[-1]))
-    airways.append(_trachea(anatomy))
-    return tuple(tuple(torch.cat(parts, 1) for parts in zip(*group, strict=True))
-                 for group in (arteries + veins, airways))
-
-
-def _tips(anatomy: Anatomy, tree: int, side: str) -> Tensor:
-    """Points spread over one lung (N, TIPS, 3): a low-discrepancy sequence (R3), shifted and jittered by chance."""
-    golden = torch.tensor([0.8191725134, 0.6710436067, 0.5497004779])
-    unit = torch.stack([_jitter(seed + tree) for seed in anatomy.seeds.tolist()])   # (N, 4 TIPS, 3)
-    unit = ((unit + torch.arange(4 * TIPS)[:, None] * golden) % 1).to(anatomy.scale.device)
-    low, high = ((-150, -100, -145), (138, 100, 5)) if side == "right" else ((-150, -100, -5), (138, 100, 145))
-    points = anatomy.scale[:, None] * torch.lerp(unit.new_tensor(low), unit.new_tensor(high), unit)
-    outside = distances(anatomy.scale, anatomy.fat, points)["lung"] > -4
-    order = outside.int().argsort(dim=1, stable=True)[:, :TIPS, None].expand(-1, -1, 3)
-    return points.gather(1, order)
-
-
-def _jitter(seed: int) -> Tensor:
-    """A shift for all points and a small one for each; on the CPU, so that every device gets the same tree."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.rand(3, generator=generator) + 0.02 * torch.randn(4 * TIPS, 3, generator=generator)
-
-
-def _beside(curves: Tensor, radii: Tensor) -> tuple[Tensor, Tensor]:
-    """The bronchi that run next to the five thickest levels of arteries; inner radii."""
-    levels = [0, 2, 6, 14, 30, 62]
-    thick = torch.cat([radii[:, a:b] for a, b in zip(levels[:-1], levels[1:], strict=True)], 1)
-    curves = curves[:, :62]
-    parent = torch.cat([thick[:, :2, 0], thick[:, :30, 1].repeat_interleave(2, 1)], 1)
-    gap = torch.stack([parent, thick.mean(-1), thick[..., 1]], -1) * 1.9            # (N, 62, 3): start, middle, end
-    return curves + gap[..., None] * curves.new_tensor([0.3, -0.6, 0.74]), thick * 0.62
-
-
-def _trachea(anatomy: Anatomy) -> tuple[Tensor, Tensor]:
-    """Trachea and main bronchi of each patient; inner radii."""
-    curves = torch.stack([anatomy.scale.new_tensor(c[:3]) for c in TRACHEA]) * anatomy.scale[:, None, None]
-    return curves, anatomy.scale.new_tensor([c[3] for c in TRACHEA])[:, None].expand(len(curves), -1, 2)
-
-
-def _fields(anatomy: Anatomy, centre: Tensor, size: Sequence[int], spacing: Sequence[float]) -> dict[str, Tensor]:
-    """Distances and the lung tissue's HU at each voxel, evaluated on a coarse grid and interpolated between."""
-    counts = [max(2, math.ceil((s - 1) * d / COARSE) + 1) for s, d in zip(size, spacing, strict=True)]
-    steps = [(s - 1) * d / (c - 1) for s, d, c in zip(size, spacing, counts, strict=True)]
-    points = grid(counts, steps, centre.device).flatten(0, 2) + centre[:, None]     # (N, P, 3)
-    coarse = distances(anatomy.scale, anatomy.fat, points)
-    waves = torch.cos(points @ anatomy.waves.transpose(1, 2) + anatomy.phases[:, None]).mean(-1)
-    coarse["tissue"] = anatomy.air[:, None] + anatomy.slope[:, None] * points[..., 1] + 85 * waves
-    stacked = torch.stack(list(coarse.values()), 1).unflatten(2, counts)            # (N, fields, *counts)
-    fine = interpolate(stacked, size=tuple(size), mode="trilinear", align_corners=True)
-    return dict(zip(coarse, fine.unbind(1), strict=True))
-
-
-def _outside(far: dict[str, Tensor], anatomy: Anatomy, width: float) -> Tensor:
-    """HU of everything that is not lung: fat, then what lies in it, part by part."""
-    chest, shape = far["cavity"], (-1, 1, 1, 1)
-    rib = (far["height"] + anatomy.ribs.view(shape)) / 26
-    rib = torch.hypot((chest - 6) / 4, (rib - rib.round()) * 24 / 6.5) * 4.5 - 4.5
-    rib = torch.maximum(rib, -far["side"].abs() + 16)
-    muscle = torch.maximum(far["skin"] + anatomy.fat.view(shape) + 2, -chest)
-    image = torch.full_like(chest, FAT)
-    for distance, value in (
-            (muscle, MUSCLE), ((chest - 17).abs() - 0.8, FAT), (torch.maximum(far["belly"], chest), 60), (far["gas"], -950), (far["heart"], BLOOD), (rib, 700),
-            (rib + 1.6, 180), (far["scapula"], 550), (far["sternum"], 450), (far["sternum"] + 1.6, 130),
-            (far["arch"], 420), (far["spine"], 450), (far["spine"] + 1.5, 170),
-            (torch.maximum(far["spine"], far["disc"]), 80), (far["canal"], 15)):
-        image = paint(image, occupancy(distance, width), value)
-    skin = paint(image, occupancy(-far["skin"] - 1.5, width), 20.0)
-    return paint(skin, occupancy(-far["skin"], width), AIR)
+    z, y, x = (torch.fft.fftfreq(s, d, device=device) for s, d in zip(size, spacing, strict=True))   # cycles per mm
+    f = torch.hypot(y[:, None], x)
+    shape = (f + 0.02).sqrt() * torch.exp(-(f / 0.45).square()) * torch.exp(-(z / 0.35).square())[:, None, None]
+    shape = shape / shape.square().mean().sqrt()
+    return torch.fft.irfftn(torch.fft.rfftn(white, dim=(1, 2, 3)) * shape[..., : size[2] // 2 + 1], s=tuple(size),
+                            dim=(1, 2, 3))

@@ -5,21 +5,75 @@ posterior, x to the patient's left. Each patient stretches it by three factors. 
 near the surface of round shapes and approximate elsewhere.
 """
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-from companion.datasets.phantoms.shapes import ellipsoid, rotation
+from companion.datasets.phantoms.shapes import ellipsoid, grid, rotation
 
 SPAN = (275.0, 270.0, 390.0)
 """Extent of a scan along z, y and x, in mm, for a patient of average size; its middle is the origin."""
 
-TRACHEA = (((-2.0, 20.0, -2.0), (80.0, 8.0, 0.0), (190.0, -4.0, 0.0), 8.5),
-           ((0.0, 20.0, -2.0), (-8.0, 20.0, -18.0), (-28.0, 18.0, -38.0), 7.0),
-           ((0.0, 20.0, 0.0), (-6.0, 20.0, 20.0), (-30.0, 24.0, 42.0), 6.0))
-"""Trachea and both main bronchi: start, control point and end of a curve, and inner radius; in mm."""
+COARSE = 4.0
+"""Distance in mm between the points at which the geometry of an image is evaluated; voxels are interpolated."""
 
-HILA = {"right": ((-30.0, 14.0, -46.0), (-48.0, 14.0, -38.0)), "left": ((-26.0, 16.0, 50.0), (-48.0, 18.0, 46.0))}
-"""Where the arteries (with the bronchi) and the veins of each lung spring, in mm."""
+RODS = (((-200, 46, 20), (45, 46, 24), 12), ((45, 46, 24), (58, 26, 16), 12), ((58, 26, 16), (44, -18, -12), 13),
+        ((44, -18, -12), (-40, -14, -2), 15), ((-30, -28, 14), (2, -8, 24), 14), ((2, -8, 24), (-2, 6, -34), 9),
+        ((-60, -8, -26), (80, -12, -24), 9), ((80, -12, -24), (88, -24, 30), 6), ((52, 12, 8), (150, 2, 22), 5),
+        ((-200, 30, 8), (190, 24, 2), 7))
+"""Aorta (four), pulmonary trunk and right artery, superior vena cava and left vein, left carotid artery, oesophagus: start,
+end and radius of straight tubes, in mm."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """Distances on a coarse grid over an image, smooth enough to be interpolated.
+
+    Args:
+        values: by name, each (N, \\*counts); see ``distances``.
+        points: (N, \\*counts, 3) where, in mm.
+        matrices: for each axis (voxels, counts), the linear interpolation along it.
+    """
+
+    values: dict[str, Tensor]
+    points: Tensor
+    matrices: tuple[Tensor, ...]
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Voxels along z, y and x."""
+        return tuple(map(len, self.matrices))
+
+    def refine(self, values: Tensor) -> Tensor:
+        """Trilinear interpolation (M, \\*counts) to (M, \\*size), one matrix per axis."""
+        z, y, x = self.matrices
+        planes = y @ (values @ x.T)                                                # (M, counts z, H, W)
+        return (z @ planes.flatten(2)).view(len(values), *self.size)
+
+
+def field(scale: Tensor, fat: Tensor, centre: Tensor, size: Sequence[int], spacing: Sequence[float]) -> Field:
+    """The distances over one image of each patient.
+
+    Args:
+        scale, fat: as in ``distances``.
+        centre: (N, 3) position of the image's middle, in mm.
+        size, spacing: of the image along z, y, x, in voxels and in mm.
+    """
+    counts = [max(2, math.ceil((s - 1) * d / COARSE) + 1) for s, d in zip(size, spacing, strict=True)]
+    steps = [(s - 1) * d / (c - 1) for s, d, c in zip(size, spacing, counts, strict=True)]
+    points = grid(counts, steps, centre.device) + centre[:, None, None, None]
+    values = distances(scale, fat, points.flatten(1, 3))
+    matrices = [_between(s, c, centre.device) for s, c in zip(size, counts, strict=True)]
+    return Field({name: v.unflatten(1, counts) for name, v in values.items()}, points, tuple(matrices))
+
+
+def _between(size: int, count: int, device: torch.device) -> Tensor:
+    """Matrix (size, count) that interpolates ``count`` values linearly to ``size`` ones over the same extent."""
+    place = torch.arange(size, device=device)[:, None] * (count - 1) / max(size - 1, 1)
+    return (1 - (place - torch.arange(count, device=device)).abs()).clamp_min(0)
 
 
 def distances(scale: Tensor, fat: Tensor, points: Tensor) -> dict[str, Tensor]:
@@ -32,18 +86,18 @@ def distances(scale: Tensor, fat: Tensor, points: Tensor) -> dict[str, Tensor]:
 
     Returns:
         Tensors (N, P) by name. ``height`` is no distance but the way up across the ribs, in mm, ``fissure`` the signed
-        distance to the major fissure, and ``side`` the position x.
+        distance to the major fissure, ``side`` the position x, and ``front`` is negative behind the rib cartilages.
     """
     q = points / scale[:, None]
     z, y, x = q.unbind(-1)
     chest, (heart, vessels), spine, belly = barrel(q, (195.0, 95.0, 140.0)), _heart(q), _spine(q), _belly(q)
-    middle = soft_min(soft_min(heart, vessels, 12), soft_min(_mediastinum(q), soft_min(spine["spine"], spine.pop("behind"), 6),
-                                                           10), 12)
+    column = soft_min(spine["spine"], spine.pop("behind"), 6)
+    middle = soft_min(soft_min(heart, vessels, 12), soft_min(_mediastinum(q), column, 10), 12)
     lung = torch.maximum(torch.maximum(chest, 2.5 - middle), 2.5 - belly)
     return {"lung": lung, "cavity": chest, "heart": torch.minimum(heart, vessels), "belly": belly, **spine,
             "skin": barrel(q, (330.0, 118.0, 166.0)) - fat[:, None], "gas": _round(q, (-124, -42, 74), (18, 20, 30)),
             "sternum": _sternum(chest, z, y, x), "scapula": _scapula(chest, q), "height": z - 0.45 * y,
-            "fissure": (z + 12 - 0.8 * y + 0.002 * x.square()) / 1.28, "side": x}
+            "fissure": (z + 12 - 0.8 * y + 0.002 * x.square()) / 1.28, "side": x, "front": -62 - y}
 
 
 def barrel(q: Tensor, radii: tuple[float, float, float]) -> Tensor:
@@ -78,11 +132,8 @@ def _rod(q: Tensor, start: tuple, end: tuple, radius: float) -> Tensor:
 def _heart(q: Tensor) -> tuple[Tensor, Tensor]:
     """Heart with its axis to the left, front and below; aorta, pulmonary trunk and superior vena cava."""
     heart = _round(q, (-72, -26, 24), (50, 44, 66), (0.25, 0.35, 0.3))
-    rods = [((-200, 46, 20), (45, 46, 24), 12), ((45, 46, 24), (58, 26, 16), 12), ((58, 26, 16), (44, -18, -12), 13),
-            ((44, -18, -12), (-40, -14, -2), 15), ((-30, -28, 14), (2, -8, 24), 14), ((2, -8, 24), (-2, 6, -34), 9),
-            ((-60, -8, -26), (80, -12, -24), 9), ((80, -12, -24), (88, -24, 30), 6), ((-200, 30, 8), (190, 24, 2), 7), ((52, 12, 8), (150, 2, 22), 5)]
-    vessels = _rod(q, *rods[0])
-    for rod in rods[1:]:
+    vessels = _rod(q, *RODS[0])
+    for rod in RODS[1:]:
         vessels = torch.minimum(vessels, _rod(q, *rod))
     return heart, vessels
 

@@ -41,8 +41,9 @@ def grow(root: Tensor, tips: Tensor, radius: float, reach: float = 0.4) -> tuple
         groups = _halve(groups)
         size = groups.shape[2]
         start, heading = (x.repeat_interleave(2, dim=1) for x in (start, heading))
-        way = torch.lerp(groups.mean(2), groups[:, :, size // 3], 0.35) - start      # a little off, for variety
-        end = start + way * (reach if size > 1 else 1)
+        way = torch.lerp(groups.mean(2), groups[:, :, size // 3], 0.35) - start      # a little off the middle
+        varied = reach * (0.5 + groups[:, :, 0, :1] % 1) if size > 1 else 1.0        # so do the lengths
+        end = start + way * varied
         control = start + (end - start).norm(dim=-1, keepdim=True) * 0.35 * heading + 0.15 * (end - start)
         curves.append(torch.stack([start, control, end], dim=2))
         thick = radius * size ** (1 / 3)
