@@ -101,7 +101,7 @@ def test_the_page_stands_alone():
     html = sliding_kernel(torch.arange(100).view(10, 10) * 99, torch.arange(-18, 18).view(6, 6) * 99)._repr_html_()
     assert len(html.encode()) < 60_000
     assert not re.search(r"https?:|//|url\(|@import|\bsrc=|\bhref=|fetch\(|XMLHttpRequest", html)
-    assert "prefers-reduced-motion" in html
+    assert html.count("(prefers-reduced-motion: reduce)") == 2                     # in the style and in the script
 
 
 def test_the_same_numbers_give_the_same_page():

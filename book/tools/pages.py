@@ -1,4 +1,4 @@
-"""Write what is generated: the pages *Claims* and *Map of the review*, the cover, the list of shipped data files.
+"""Write what is generated: pages *Claims* and *Map of the review*, cover, list of data files, README's tree.
 
 ``python book/tools/pages.py``; part of ``make book`` and ``make notebooks``. A test fails where the stored pages differ
 from what this writes.
@@ -13,6 +13,8 @@ import tomllib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+
+import tree
 
 from companion import claims
 
@@ -56,8 +58,8 @@ def read_chapter(path: Path) -> Chapter:
 def used_functions(code: str) -> list[str]:
     """Full names of the functions and classes of ``companion`` that the code uses, in alphabetical order."""
     modules, names = {}, set()
-    tree = ast.parse(code)
-    for node in ast.walk(tree):
+    parsed = ast.parse(code)
+    for node in ast.walk(parsed):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("companion"):
             for alias in node.names:
                 full = f"{node.module}.{alias.name}"
@@ -65,7 +67,7 @@ def used_functions(code: str) -> list[str]:
                     modules[alias.asname or alias.name] = full
                 else:
                     names.add(full)
-    for node in ast.walk(tree):
+    for node in ast.walk(parsed):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
             names.add(f"{modules[node.value.id]}.{node.attr}")
     return sorted(names)
@@ -175,7 +177,8 @@ def pages() -> dict[Path, bytes]:
     return {FRONT / "claims.md": claims_page(claims.collect(ROOT / "book")).encode(),
             FRONT / "map.md": map_page([read_chapter(p) for p in paths]).encode(),
             FRONT / "cover.png": cover(),
-            ROOT / "data" / "manifest.json": manifest().encode()}
+            ROOT / "data" / "manifest.json": manifest().encode(),
+            ROOT / "README.md": tree.readme().encode()}
 
 
 def main() -> None:

@@ -1,9 +1,9 @@
 """NIfTI files as the same volume in the patient that ``companion.datasets.dicom`` makes. Book: *Data of this book*.
 
-A NIfTI file says where each voxel lies in coordinates that grow to the patient's right-to-left, posterior-to-anterior
-and inferior-to-superior (RAS+), and may store its axes in any order and direction. ``read`` turns the first two round
-to DICOM's coordinates (LPS) and orders the axes, so that an oblique or permuted file comes out in one orientation, as
-``companion.datasets.volume`` says. No value is interpolated. Decoding is nibabel's.
+A NIfTI file gives places in coordinates that grow to the patient's Right, Anterior and Superior (RAS+), and stores its
+axes in any order and direction. ``read`` goes over to DICOM's coordinates (LPS) and puts the axes in order, so that a
+permuted or oblique file comes out in the one orientation of ``companion.datasets.volume``. No value is interpolated.
+Decoding is nibabel's.
 """
 
 import math
@@ -71,7 +71,8 @@ def _opened(path: Path) -> nibabel.Nifti1Image:
     try:
         image = nibabel.load(path)
     except ImageFileError as error:
-        raise _refusal(path.name, f"it is no NIfTI file ({error})", "Convert the examination with dcm2niix") from error
+        raise _refusal(path.name, "it is no NIfTI file, or cut off in its header",
+                       "Convert the examination with dcm2niix, or copy the file again from its source") from error
     except Exception as error:  # a damaged header makes nibabel raise almost anything; it stays as the cause
         raise _damaged(path.name, error) from error
     if not isinstance(image, nibabel.Nifti1Pair):  # the parent of all that is NIfTI, also of version 2
@@ -87,19 +88,21 @@ def _damaged(name: str, error: Exception) -> NiftiError:
 def _values(name: str, image: nibabel.Nifti1Image) -> np.ndarray:
     """The values of an image, float32 (i, j, k) in the order of the file."""
     shape, kind = image.shape, image.get_data_dtype()
-    if len(shape) < 3 or math.prod(shape) != math.prod(shape[:3]) or not math.prod(shape):
-        raise _refusal(name, f"its shape is {shape}, but a volume has three axes",
-                       "Take one volume out of a series with nibabel: image.slicer[..., number]")
+    if len(shape) < 3 or not math.prod(shape) or math.prod(shape[3:]) > 1:
+        remedy = "Save a single slice with a third axis of length 1" if len(shape) < 3 else (
+            "Take one volume out of a series with nibabel: image.slicer[..., number]")
+        raise _refusal(name, f"its shape is {shape}, but a volume has three axes, none of them empty", remedy)
     if kind.kind not in "iuf":
         raise _refusal(name, f"its values are {kind}, but must be one number per voxel", "Export a grey-level image")
     try:
-        values = np.asarray(image.dataobj, dtype=np.float64).reshape(shape[:3])  # float64 first: slopes round once
+        values = np.asarray(image.dataobj, dtype=np.float64)  # first in float64: fractional slopes round once
     except Exception as error:
         raise _damaged(name, error) from error
+    values = values.reshape(shape[:3]).astype(np.float32)
     if bad := int((~np.isfinite(values)).sum()):
         raise _refusal(name, f"{bad} of {values.size} values are NaN or infinite",
                        "Find out what they stand for and put numbers in their place, as with numpy.nan_to_num")
-    return values.astype(np.float32)
+    return values
 
 
 def _place(name: str, image: nibabel.Nifti1Image) -> tuple[tuple, tuple, tuple]:

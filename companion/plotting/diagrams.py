@@ -186,7 +186,7 @@ def _extent(layer: Layer, unit: float) -> tuple[float, float]:
     if layer.output.dim() == 1:
         return BAR, min(TALL, CELL * len(layer.output))
     height, width = _planes(layer.output).shape[1:]
-    return max(LEAST, unit * height), max(LEAST, unit * width)
+    return max(LEAST, unit * width), max(LEAST, unit * height)
 
 
 def _planes(output: Tensor) -> Tensor:

@@ -54,14 +54,15 @@ def before_and_after(maps: Sequence[Tensor], pooled: Sequence[Tensor], titles: S
     axes = fig.subplots(2, len(maps), height_ratios=(1, ratio), squeeze=False)
     for column, (pair, title) in enumerate(zip(zip(maps, pooled, strict=True), titles, strict=True)):
         for ax, image in zip(axes[:, column], pair, strict=True):
-            step = spacing and tuple(s * m / i for s, m, i in zip(spacing, maps[0].shape, image.shape, strict=True))
+            step = spacing and tuple(s * (m // i) for s, m, i in zip(spacing, maps[0].shape, image.shape, strict=True))
             size = f"{image.shape[0]} × {image.shape[1]}"
             drawn = show(ax, image, f"{title if ax is axes[0, column] else 'pooled'}\n{size}", limits=limits, cmap=cmap,
                          spacing=step)
             ax.set_ylabel("" if column else ax.get_ylabel())
-            ax.set_anchor("W")
     if label:
         fig.colorbar(drawn, ax=axes, label=label, shrink=0.7)
+    for ax in axes.flat:
+        ax.set_anchor("W")                                               # the colour bar had moved them to the right
     return fig
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from companion.datasets.phantoms.lung_geometry import coarse, refine
 from companion.datasets.phantoms.shapes import grid, occupancy, paint
 from companion.datasets.phantoms.trees import strands
 
@@ -69,41 +70,54 @@ def layers(finding: Finding, offset: Tensor, size: Sequence[int], spacing: Seque
         offset: (N, 3) position of the finding from the middle of the image, in mm.
         size, spacing: of the image, in voxels and in mm.
     """
-    points = grid(size, spacing, offset.device).flatten(0, 2) - offset[:, None]     # (N, P, 3)
-    own, width = points @ finding.turn, max(spacing)
-    exists, share = finding.radii.amin(1, keepdim=True) > 0, finding.core[:, None]
-    distance = _distance(finding, own)
-    glass = (0.5 - distance / finding.edge.clamp_min(width)[:, None]).clamp(0, 1) * (exists & (share < 1))
-    inner = distance + (1 - share) * finding.radii.mean(1, keepdim=True)
-    core = occupancy(inner, width) * (exists & (share > 0))
-    value = _included(finding, own, width)
+    away = [grid((s,), (d,), offset.device) - o[:, None, None] for s, d, o in zip(size, spacing, offset.T, strict=True)]
+    width, shape = max(spacing), (-1, 1, 1, 1)
+    exists, share = finding.radii.amin(1).view(shape) > 0, finding.core.view(shape)
+    distance = _distance(finding, [a[..., 0] for a in away], _bulges(finding, offset, size, spacing))
+    glass = (0.5 - distance / finding.edge.clamp_min(width).view(shape)).clamp(0, 1) * (exists & (share < 1))
+    inner = distance + (1 - share) * finding.radii.mean(1).view(shape)
     lines = strands(finding.strands, finding.strand_radii, size, spacing, -offset, width)
-    shape = (len(offset), *size)
-    return Layers(glass.view(shape), torch.maximum(core.view(shape), lines), value.view(shape))
+    solid = torch.maximum(occupancy(inner, width) * (exists & (share > 0)), lines)
+    return Layers(glass, solid, _included(finding, [a[..., 0] for a in away], solid, width))
 
 
-def _distance(finding: Finding, own: Tensor) -> Tensor:
-    """Approximate distance (N, P) in mm to the lobed ellipsoid; own (N, P, 3) lies in the body's axes."""
-    radii = finding.radii.clamp_min(1e-3)[:, None]
-    scaled = own / radii
-    reach = scaled.norm(dim=-1)
-    slope = (scaled / radii).norm(dim=-1).clamp_min(1e-6)
-    toward = own @ finding.lobes.transpose(1, 2) / own.norm(dim=-1, keepdim=True).clamp_min(1e-6)   # cosines (N, P, L)
-    bulge = (0.5 + 0.5 * toward).square().square().square() @ finding.heights[..., None]
-    distance = reach * (reach - 1 - bulge[..., 0]) / slope
-    return torch.where(reach > 1e-3, distance, -finding.radii.amin(1, keepdim=True))
+def _distance(finding: Finding, away: list[Tensor], bulge: Tensor) -> Tensor:
+    """Approximate distance (N, \\*size) in mm to the ellipsoid with its bulges; away: (N, D), (N, H), (N, W)."""
+    radii = finding.radii.clamp_min(1e-3)
+    reach = _form(finding.turn, radii ** -2, away).sqrt()
+    slope = _form(finding.turn, radii ** -4, away).sqrt().clamp_min(1e-6)
+    distance = reach * (reach - 1 - bulge) / slope
+    return torch.where(reach > 1e-3, distance, -finding.radii.amin(1).view(-1, 1, 1, 1))
 
 
-def _included(finding: Finding, own: Tensor, width: float) -> Tensor:
-    """CT value of the solid part (N, P), with calcium and fat in it, one inclusion after the other."""
-    value = finding.solid[:, None].repeat(1, own.shape[1])
+def _form(turn: Tensor, weights: Tensor, away: list[Tensor]) -> Tensor:
+    """Sum of the squared coordinates in the body's axes, each times its weight (N, 3), at every voxel (N, D, H, W)."""
+    m = (turn * weights[:, None]) @ turn.transpose(1, 2)                            # the quadratic form in z, y, x
+    z, y, x = away[0][:, :, None, None], away[1][:, None, :, None], away[2][:, None, None, :]
+    a, b, c, ab, ac, bc = (m[:, i, j].view(-1, 1, 1, 1) for i, j in ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2)))
+    return (z * (2 * ab * y + 2 * ac * x) + (a * z * z) + (b * y * y + 2 * bc * y * x + c * x * x)).clamp_min(0)
+
+
+def _bulges(finding: Finding, offset: Tensor, size: Sequence[int], spacing: Sequence[float]) -> Tensor:
+    """Height of the lobes in the direction of each voxel (N, \\*size), as a share of the radius."""
+    points = coarse(size, spacing, 2.5, offset.device) - offset[:, None, None, None]               # (N, \\*counts, 3)
+    own = torch.nn.functional.normalize(points.flatten(1, 3) @ finding.turn, dim=-1)
+    toward = own @ finding.lobes.transpose(1, 2)                                    # cosines (N, P, L)
+    lobes = (0.5 + 0.5 * toward).square().square().square().square()                # some 40 degrees wide
+    return refine((lobes @ finding.heights[..., None]).view(points.shape[:-1]), size)
+
+
+def _included(finding: Finding, away: list[Tensor], solid: Tensor, width: float) -> Tensor:
+    """CT value of the solid part (N, \\*size), with calcium and fat in it, one inclusion after the other."""
+    value = finding.solid.view(-1, 1, 1, 1).expand_as(solid).clone()
     cases = (finding.inclusions[..., 3].amax(1) > 0).nonzero()[:, 0]
-    radii = finding.radii[cases].clamp_min(1e-3)
-    scaled, some = own[cases] / radii[:, None], value[cases]
-    for i in range(finding.inclusions.shape[1]):
-        place = finding.inclusions[cases, i, None]                                  # (M, 1, 4)
-        distance = ((scaled - place[..., :3]).norm(dim=-1) - place[..., 3]) * radii.mean(1, keepdim=True)
-        share = occupancy(distance, width) * (place[..., 3] > 0)
-        some = paint(some, share, finding.inclusion_values[cases, i, None])
+    part, near, some = finding.of(cases), [a[cases] for a in away], value[cases]
+    radii = part.radii.clamp_min(1e-3)
+    for i in range(part.inclusions.shape[1]):
+        place, radius = part.inclusions[:, i, :3], part.inclusions[:, i, 3].view(-1, 1, 1, 1)
+        centre = ((place * radii)[:, None] @ part.turn.transpose(1, 2))[:, 0]       # (M, 3) in z, y, x
+        reach = _form(part.turn, radii ** -2, [a - c[:, None] for a, c in zip(near, centre.T, strict=True)]).sqrt()
+        share = occupancy((reach - radius) * radii.mean(1).view(-1, 1, 1, 1), width) * (radius > 0)
+        some = paint(some, share, part.inclusion_values[:, i].view(-1, 1, 1, 1))
     value[cases] = some
     return value

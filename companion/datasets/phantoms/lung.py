@@ -127,7 +127,7 @@ def render(anatomy: Anatomy, patients: Tensor, centre: Tensor, size: Sequence[in
     outside = paint(outside, strands(windpipe, bore * 1.2, **crop), MUSCLE)
     return Scene(tissue=_tissue(anatomy, around, width), vessels=strands(*vessels, **crop),
                  walls=strands(bronchi, inner * 1.25 + 0.3, **crop), lumen=strands(bronchi, inner, **crop),
-                 lung=occupancy(around.refine(around.values["lung"]), width),
+                 lung=occupancy(around.fine(around.values["lung"]), width),
                  outside=paint(outside, strands(windpipe, bore, **crop), AIR + 20))
 
 
@@ -136,8 +136,8 @@ def _tissue(anatomy: Anatomy, around: Field, width: float) -> Tensor:
     points = around.points.flatten(1, 3)
     waves = torch.cos(points @ anatomy.waves.transpose(1, 2) + anatomy.phases[:, None]).mean(-1)
     tissue = anatomy.air[:, None] + anatomy.slope[:, None] * points[..., 1] + 85 * waves
-    fissure = around.refine(around.values["fissure"])
-    return paint(around.refine(tissue.view(around.points.shape[:-1])), 0.3 * occupancy(fissure.abs() - 0.4, width), 0.0)
+    fissure = around.fine(around.values["fissure"])
+    return paint(around.fine(tissue.view(around.points.shape[:-1])), 0.3 * occupancy(fissure.abs() - 0.4, width), 0.0)
 
 
 def depth(anatomy: Anatomy, points: Tensor) -> tuple[Tensor, Tensor]:

@@ -24,8 +24,8 @@ RODS = (((-200, 46, 20), (45, 46, 24), 12), ((45, 46, 24), (58, 26, 16), 12), ((
         ((44, -18, -12), (-40, -14, -2), 15), ((-30, -28, 14), (2, -8, 24), 14), ((2, -8, 24), (-2, 6, -34), 9),
         ((-60, -8, -26), (80, -12, -24), 9), ((80, -12, -24), (88, -24, 30), 6), ((52, 12, 8), (150, 2, 22), 5),
         ((-200, 30, 8), (190, 24, 2), 7))
-"""Aorta (four), pulmonary trunk and right artery, superior vena cava and left vein, left carotid artery, oesophagus: start,
-end and radius of straight tubes, in mm."""
+"""Aorta (four), pulmonary trunk and right artery, superior vena cava and left vein, left carotid artery, oesophagus;
+start, end and radius of straight tubes, in mm."""
 
 
 @dataclass(frozen=True)
@@ -35,23 +35,16 @@ class Field:
     Args:
         values: by name, each (N, \\*counts); see ``distances``.
         points: (N, \\*counts, 3) where, in mm.
-        matrices: for each axis (voxels, counts), the linear interpolation along it.
+        size: of the image along z, y, x, in voxels.
     """
 
     values: dict[str, Tensor]
     points: Tensor
-    matrices: tuple[Tensor, ...]
+    size: tuple[int, ...]
 
-    @property
-    def size(self) -> tuple[int, ...]:
-        """Voxels along z, y and x."""
-        return tuple(map(len, self.matrices))
-
-    def refine(self, values: Tensor) -> Tensor:
-        """Trilinear interpolation (M, \\*counts) to (M, \\*size), one matrix per axis."""
-        z, y, x = self.matrices
-        planes = y @ (values @ x.T)                                                # (M, counts z, H, W)
-        return (z @ planes.flatten(2)).view(len(values), *self.size)
+    def fine(self, values: Tensor) -> Tensor:
+        """Values on the coarse grid (M, \\*counts) to values at the voxels (M, \\*size)."""
+        return refine(values, self.size)
 
 
 def field(scale: Tensor, fat: Tensor, centre: Tensor, size: Sequence[int], spacing: Sequence[float]) -> Field:
@@ -62,12 +55,22 @@ def field(scale: Tensor, fat: Tensor, centre: Tensor, size: Sequence[int], spaci
         centre: (N, 3) position of the image's middle, in mm.
         size, spacing: of the image along z, y, x, in voxels and in mm.
     """
-    counts = [max(2, math.ceil((s - 1) * d / COARSE) + 1) for s, d in zip(size, spacing, strict=True)]
-    steps = [(s - 1) * d / (c - 1) for s, d, c in zip(size, spacing, counts, strict=True)]
-    points = grid(counts, steps, centre.device) + centre[:, None, None, None]
+    points = coarse(size, spacing, COARSE, centre.device) + centre[:, None, None, None]
     values = distances(scale, fat, points.flatten(1, 3))
-    matrices = [_between(s, c, centre.device) for s, c in zip(size, counts, strict=True)]
-    return Field({name: v.unflatten(1, counts) for name, v in values.items()}, points, tuple(matrices))
+    return Field({name: v.view(points.shape[:-1]) for name, v in values.items()}, points, tuple(size))
+
+
+def coarse(size: Sequence[int], spacing: Sequence[float], step: float, device: torch.device) -> Tensor:
+    """Points at most ``step`` mm apart from the first voxel to the last along each axis: (\\*counts, 3) in mm."""
+    counts = [max(2, math.ceil((s - 1) * d / step) + 1) for s, d in zip(size, spacing, strict=True)]
+    return grid(counts, [(s - 1) * d / (c - 1) for s, d, c in zip(size, spacing, counts, strict=True)], device)
+
+
+def refine(values: Tensor, size: Sequence[int]) -> Tensor:
+    """Trilinear interpolation (M, \\*counts) to (M, \\*size) from corner to corner, one matrix for each axis."""
+    z, y, x = (_between(s, c, values.device) for s, c in zip(size, values.shape[1:], strict=True))
+    planes = y @ (values @ x.T)                                                     # (M, counts z, H, W)
+    return (z @ planes.flatten(2)).view(len(values), *size)
 
 
 def _between(size: int, count: int, device: torch.device) -> Tensor:
@@ -104,9 +107,9 @@ def barrel(q: Tensor, radii: tuple[float, float, float]) -> Tensor:
     """Distance to a chest-shaped barrel, flattened front and back and round at the top: (..., 3) to (...)."""
     rz, ry, rx = radii
     z, y, x = ((q - q.new_tensor((-60.0, 0, 0))).abs() / q.new_tensor(radii)).clamp_min(1e-4).unbind(-1)
-    flat = (y ** 2.4 + x ** 2.4) ** (1 / 2.4)
+    flat = (y * y * y.sqrt() + x * x * x.sqrt()) ** 0.4                             # corners squarer than an ellipse's
     reach = (flat.square() + z.square()).sqrt()
-    slope = (flat / reach) * ((y / flat) ** 2.8 / ry ** 2 + (x / flat) ** 2.8 / rx ** 2).sqrt()
+    slope = (flat / reach) * ((y / flat) ** 3 / ry ** 2 + (x / flat) ** 3 / rx ** 2).sqrt()
     return (reach - 1) / (slope.square() + (z / reach / rz).square()).sqrt()
 
 

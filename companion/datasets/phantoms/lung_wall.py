@@ -26,7 +26,7 @@ def surroundings(field: Field, fat: Tensor, ribs: Tensor, width: float) -> Tenso
     image = torch.full((len(fat), *field.size), FAT, device=fat.device)
     for distance, value in _parts(field.values, fat.view(-1, 1, 1, 1)):
         cases = (distance.flatten(1).amin(1) < width).nonzero()[:, 0]               # most crops hold few of the parts
-        image[cases] = paint(image[cases], occupancy(field.refine(distance[cases]), width), value)
+        image[cases] = paint(image[cases], occupancy(field.fine(distance[cases]), width), value)
     return _skin(_ribs(image, field, ribs, width), field, width)
 
 
@@ -43,7 +43,7 @@ def _ribs(image: Tensor, field: Field, ribs: Tensor, width: float) -> Tensor:
     """Ribs that fall toward the front, cartilage there, and a layer of fat between the muscles outside of them."""
     cavity = field.values["cavity"].flatten(1)
     cases = ((cavity.amin(1) < 18 + width) & (cavity.amax(1) > 0)).nonzero()[:, 0]
-    chest, height, side, front = (field.refine(field.values[name][cases]) for name in ("cavity", "height", "side",
+    chest, height, side, front = (field.fine(field.values[name][cases]) for name in ("cavity", "height", "side",
                                                                                      "front"))
     turn = (height + ribs[cases, None, None, None]) / 26
     rib = torch.hypot((chest - 6) / 4, (turn - turn.round()) * 24 / 6.5) * 4.5 - 4.5
@@ -58,7 +58,7 @@ def _ribs(image: Tensor, field: Field, ribs: Tensor, width: float) -> Tensor:
 def _skin(image: Tensor, field: Field, width: float) -> Tensor:
     """Skin, and air around the patient."""
     cases = (field.values["skin"].flatten(1).amax(1) > -2 - width).nonzero()[:, 0]
-    depth = -field.refine(field.values["skin"][cases])
+    depth = -field.fine(field.values["skin"][cases])
     skin = paint(image[cases], occupancy(depth - 1.5, width), 20.0)
     image[cases] = paint(skin, occupancy(depth, width), AIR)
     return image

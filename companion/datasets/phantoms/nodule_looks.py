@@ -23,7 +23,7 @@ KINDS = ("benign", "malignant", "metastasis", "crossing", "bend", "scar", "plaqu
 
 NODULES = 3
 LUNG = -850.0   # HU, against which contrast counts
-LOBES, INCLUSIONS, SPICULES, STRANDS = 10, 6, 24, 32
+LOBES, INCLUSIONS, SPICULES = 12, 6, 48
 
 
 class Look(NamedTuple):
@@ -73,11 +73,12 @@ def draw(kinds: Tensor, across: Tensor, outward: Tensor, depth: Tensor, generato
     spiked, lobed = margin < row.spiculated, margin < row.spiculated + row.lobed
     glassy, part = make < row.glass, (make >= row.glass) & (make < row.glass + row.part_solid)
     radii, turn = _body(kinds, across, outward, row.elongation, generator)
-    heights = _lumps(n, LOBES, generator) * torch.where(lobed, 0.42, 0.08)[:, None]
+    heights = _lumps(n, LOBES, generator) * torch.where(spiked, 0.35, torch.where(lobed, 0.6, 0.06))[:, None]
     core = torch.where(part, uniform(n, 0.3, 0.7, generator), (~glassy).float())
     inclusions, values = _inclusions(kinds, (core == 1) & (extra < row.calcified),
                                      (core == 1) & (extra > 1 - row.fatty), generator)
-    curves, thick = _strands(kinds, radii, turn, spiked, outward, depth, row, generator)
+    sprout = spiked * torch.where(core > 0, 0.6 * core, 0.9)
+    curves, thick = _strands(kinds, radii, turn, sprout, outward, depth, row, generator)
     return Finding(radii=radii, turn=turn, lobes=_directions(n, LOBES, generator), heights=heights, core=core,
                    solid=_faded(_solid(kinds, generator), contrast), edge=uniform(n, 1.0, 3.5, generator),
                    glass=_faded(uniform(n, -680, -480, generator), contrast), inclusions=inclusions,
@@ -147,11 +148,11 @@ def _inclusions(kinds: Tensor, calcified: Tensor, fatty: Tensor, generator: torc
     return places * (calcified | fatty)[:, None, None], values
 
 
-def _strands(kinds: Tensor, radii: Tensor, turn: Tensor, spiked: Tensor, outward: Tensor, depth: Tensor, row: Look,
+def _strands(kinds: Tensor, radii: Tensor, turn: Tensor, sprout: Tensor, outward: Tensor, depth: Tensor, row: Look,
              generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Spicules, tail to the pleura, vessels: curves (N, STRANDS, 3, 3) and radii (N, STRANDS, 2), in mm."""
+    """Spicules, tail to the pleura, vessels: curves (N, S, 3, 3) and radii (N, S, 2), in mm."""
     n = len(kinds)
-    spicules, thick = _spicules(radii, turn, spiked, generator)
+    spicules, thick = _spicules(radii, turn, sprout, generator)
     tail = _line(-0.3 * outward, outward * (depth + 1)[:, None], 2.0, generator)[:, None]
     tailed = (uniform(n, 0, 1, generator) < row.tail) & (depth < 22)
     tail_radius = torch.stack([uniform(n, 0.8, 1.4, generator), torch.full_like(depth, 0.5)], 1) * tailed[:, None]
@@ -165,15 +166,15 @@ def _line(start: Tensor, end: Tensor, bow: float, generator: torch.Generator) ->
     return torch.stack([start, (start + end) / 2 + bend, end], -2)
 
 
-def _spicules(radii: Tensor, turn: Tensor, spiked: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Thin tapered lines that radiate from the body's surface, 10 to 24 of them."""
+def _spicules(radii: Tensor, turn: Tensor, sprout: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """18 to 48 thin tapered lines that radiate from ``sprout`` (N,), a share of the body's radius, 0 for none."""
     n = len(radii)
     away = _directions(n, SPICULES, generator)
     surface = 1 / ((away @ turn) / radii.clamp_min(1e-3)[:, None]).norm(dim=-1)     # (N, SPICULES)
-    length = surface * uniform(n * SPICULES, 0.3, 1.0, generator).view(n, SPICULES) + 1.5
-    curves = _line(away * (0.6 * surface)[..., None], away * (surface + length)[..., None], 0.5, generator)
-    base = uniform(n * SPICULES, 0.5, 1.0, generator).view(n, SPICULES)
-    present = spiked[:, None] & (torch.arange(SPICULES, device=radii.device) < uniform(n, 10, 25, generator)[:, None])
+    length = surface * uniform(n * SPICULES, 0.35, 0.9, generator).view(n, SPICULES) + 2
+    curves = _line(away * (surface * sprout[:, None])[..., None], away * (surface + length)[..., None], 0.6, generator)
+    base = uniform(n * SPICULES, 0.7, 1.3, generator).view(n, SPICULES)
+    present = (sprout > 0)[:, None] & (torch.arange(SPICULES, device=radii.device) < uniform(n, 18, 49, generator)[:, None])
     return curves, torch.stack([base, torch.full_like(base, 0.25)], -1) * present[..., None]
 
 

@@ -1,0 +1,181 @@
+"""Loading a folder of images with a table: what comes out, and what is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from companion.datasets import folder
+
+SQUARE = np.array([[0, 51, 102], [153, 204, 255]], np.uint8)
+
+
+def save(values, path: Path, **options) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(values).save(path, **options)
+
+
+def make(place: Path, table: str, **images) -> Path:
+    """A folder with a table and PNG images by name; without names those of the table, all alike."""
+    names = images or {line.split(",")[0].removesuffix(".png"): SQUARE for line in table.split("\n")[1:] if line}
+    for name, values in names.items():
+        save(values, place / f"{name}.png")
+    (place / "labels.csv").write_text(table, encoding="utf-8")
+    return place
+
+
+# What comes out
+
+def test_labels_patients_and_values_by_hand(tmp_path):
+    make(tmp_path, "file,label,patient\nb.png,ill,P7\na.png,healthy,P2\nsub/c.png,ill,P7\n",
+         a=SQUARE, b=SQUARE[::-1], **{"sub/c": SQUARE})
+    cases = folder.load(str(tmp_path))
+    assert cases.classes == ("healthy", "ill") and cases.labels.tolist() == [1, 0, 1]
+    assert cases.patients.tolist() == [0, 1, 0]
+    expected = torch.tensor([[0, 0.2, 0.4], [0.6, 0.8, 1]])
+    torch.testing.assert_close(cases.images[1, 0], expected)
+    torch.testing.assert_close(cases.images[0, 0], expected.flip(0))
+    assert (cases.images.shape, cases.images.dtype, cases.labels.dtype) == ((3, 1, 2, 3), torch.float32, torch.int64)
+    assert next(iter(DataLoader(cases, batch_size=3)))[0].is_contiguous()
+
+
+def test_sixteen_bits_keep_their_steps(tmp_path):
+    make(tmp_path, "file,label\na.png,x\n", a=np.array([[0, 1, 65535]], np.uint16))
+    torch.testing.assert_close(folder.load(tmp_path).images.flatten(), torch.tensor([0, 1 / 65535, 1]))
+
+
+@pytest.mark.parametrize(("top", "dtype"), [(255, "u1"), (4095, ">u2"), (65535, ">u2")])
+def test_pgm_is_scaled_by_the_largest_number_it_names(tmp_path, top, dtype):
+    values = np.array([[0, top // 3, top]], dtype)
+    (tmp_path / "a.pgm").write_bytes(b"P5\n3 1\n%d\n" % top + values.tobytes())
+    make(tmp_path, "file,label\na.pgm,x\n", **{"../other": SQUARE})
+    torch.testing.assert_close(folder.load(tmp_path).images.flatten(), torch.tensor([0, 1 / 3, 1]), atol=2e-5, rtol=0)
+
+
+def test_jpeg_is_read_nearly_right(tmp_path):
+    save(np.full((8, 8), 100, np.uint8), tmp_path / "a.JPG")
+    save(np.full((8, 8), 200, np.uint8), tmp_path / "b.jpeg")
+    (tmp_path / "labels.csv").write_text("file,label\na.JPG,x\nb.jpeg,y\n")
+    means = folder.load(tmp_path).images.mean((1, 2, 3)) * 255
+    torch.testing.assert_close(means, torch.tensor([100.0, 200.0]), atol=1, rtol=0)
+
+
+def test_colour_is_three_channels_where_all_are(tmp_path):
+    colour = np.stack([SQUARE, SQUARE // 3, SQUARE * 0], -1)
+    images = folder.load(make(tmp_path, "file,label\na.png,x\n", a=colour)).images
+    assert images.shape == (1, 3, 2, 3)
+    torch.testing.assert_close(images[0, :, 1, 2], torch.tensor([1, 85 / 255, 0]))
+
+
+def test_numbers_are_ordered_by_value_and_each_image_is_a_patient(tmp_path):
+    make(tmp_path, "".join(["file,label,note\n", *(f"{n}.png,{n},text\n" for n in (10, 9, 2))]))
+    cases = folder.load(tmp_path)
+    assert cases.classes == ("2", "9", "10") and cases.labels.tolist() == [2, 1, 0]
+    assert cases.patients.tolist() == [0, 1, 2]
+
+
+def test_given_classes_fix_the_numbers(tmp_path):
+    make(tmp_path, "file,label\na.png,ill\nb.png,healthy\n")
+    assert folder.load(tmp_path, classes=["ill", "healthy"]).labels.tolist() == [0, 1]
+
+
+def test_a_table_as_spreadsheets_write_it(tmp_path):
+    make(tmp_path, "file,label\na.png,x\n")
+    (tmp_path / "other.csv").write_bytes('\ufefffile, label\r\n"a.png", "Pneumonie, bilatérale"\r\n'.encode())
+    assert folder.load(tmp_path, "other.csv").classes == ("Pneumonie, bilatérale",)
+
+
+@pytest.mark.parametrize("size", [4, (4, 4)])
+def test_a_size_resizes_all(tmp_path, size, generator):
+    noise = (torch.rand(8, 16, generator=generator) * 255).to(torch.uint8)
+    make(tmp_path, "file,label\na.png,x\nb.png,y\n", a=noise.numpy(), b=np.full((4, 4), 51, np.uint8))
+    images = folder.load(tmp_path, size=size).images
+    assert images.shape == (2, 1, 4, 4)
+    assert torch.equal(images[1], torch.full((1, 4, 4), 51 / 255))
+    assert images[0].std() < 0.6 * (noise / 255).std()  # smoothed as it shrinks: no grey level is picked at random
+
+
+# What is refused
+
+@pytest.mark.parametrize(("table", "says"), [
+    ("file;label\na.png;x\n", r"columns are \['file;label'\], but must be named .* commas"),
+    ("name,label\na.png,x\n", r"columns are \['name', 'label'\]"),
+    ("", r"columns are \[\]"),
+    ("file,label\n", "lists no image"),
+    ("file,label\na.png,x\na.png,y\n", "a.png is listed twice"),
+    ("file,label\na.png,x\nsub/../a.png,y\n", "listed twice"),
+    ("file,label\na.png,x\nb.png,y\n", "b.png is listed, but there is no such file"),
+    ("file,label\na.png,x\n../a.png,y\n", "listed, but there is no such file in the folder"),
+    ("file,label\na.png,x\nb.tif,y\n", "b.tif is listed, but its name ends in none of .png"),
+    ("file,label\na.png,\n", "line 2: the label is '', so it is missing"),
+    ("file,label\na.png,nan\n", "line 2: the label is 'nan', so it is missing"),
+    ("file,label\na.png\n", "line 2: the label is None"),
+    ("file,label\n,x\n", "line 2: the file is ''"),
+    ("file,label,patient\na.png,x,NA\n", "line 2: the patient is 'NA'"),
+    ("file,label\na.png,x,y\n", "line 2: it has more cells"),
+])
+def test_a_table_that_does_not_fit_is_refused(tmp_path, table, says):
+    with pytest.raises(ValueError, match=says):
+        folder.load(make(tmp_path, table, a=SQUARE))
+
+
+@pytest.mark.parametrize(("other", "says"), [
+    (SQUARE[:1], r"same \(rows, columns\), but a.png has \(2, 3\) and b.png has \(1, 3\): give load a size"),
+    (SQUARE.astype(np.uint16), "same bits per value, but a.png has 8 and b.png has 16"),
+    (np.stack([SQUARE] * 3, -1), r"same channels .* a.png has 1 and b.png has 3"),
+    (np.stack([SQUARE] * 4, -1), "b.png: it holds .* of kind 'RGBA'.* without transparency"),
+    (SQUARE > 9, "b.png: it holds .* of kind '1'"),
+])
+def test_images_that_do_not_fit_together_are_refused(tmp_path, other, says):
+    with pytest.raises(ValueError, match=says):
+        folder.load(make(tmp_path, "file,label\na.png,x\nb.png,y\n", a=SQUARE, b=other))
+
+
+def test_palette_and_animation_are_refused(tmp_path):
+    make(tmp_path, "file,label\na.png,x\n")
+    Image.fromarray(SQUARE).convert("P").save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match="kind 'P'.*palette"):
+        folder.load(tmp_path)
+    Image.fromarray(SQUARE).save(tmp_path / "a.png", save_all=True, append_images=[Image.fromarray(255 - SQUARE)])
+    with pytest.raises(ValueError, match="2 image.*animation"):
+        folder.load(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", ["png", "pgm", "jpg"])
+@pytest.mark.parametrize("share", [0, 0.01, 0.5, 0.9])
+def test_a_file_that_can_not_be_read_is_refused(tmp_path, generator, suffix, share):
+    path = tmp_path / f"a.{suffix}"
+    save((torch.rand(32, 32, generator=generator) * 255).to(torch.uint8).numpy(), path)
+    (tmp_path / "labels.csv").write_text(f"file,label\na.{suffix},x\n")
+    assert folder.load(tmp_path).images.shape == (1, 1, 32, 32)
+    path.write_bytes(path.read_bytes()[:int(share * path.stat().st_size)])
+    with pytest.raises(ValueError, match=f"^a.{suffix}: it can not be decoded.*copy it again"):
+        folder.load(tmp_path)
+
+
+def test_an_image_that_is_not_listed_is_refused(tmp_path):
+    make(tmp_path, "file,label\na.png,x\n", a=SQUARE, **{"sub/forgotten": SQUARE, "z": SQUARE})
+    with pytest.raises(ValueError, match="2 images of the folder are not listed, such as sub/forgotten.png"):
+        folder.load(tmp_path)
+
+
+def test_classes_without_images_and_labels_without_class_are_refused(tmp_path):
+    make(tmp_path, "file,label\na.png,x\nb.png,Y\n")
+    with pytest.raises(ValueError, match="class 'z' has no image"):
+        folder.load(tmp_path, classes=("x", "Y", "z"))
+    with pytest.raises(ValueError, match=r"label 'Y' is none of the classes \['x', 'y'\]"):
+        folder.load(tmp_path, classes=("x", "y"))
+
+
+def test_no_folder_no_table_wrong_letters_wrong_size(tmp_path):
+    with pytest.raises(ValueError, match="there is no table .*nothing.*labels.csv"):
+        folder.load(tmp_path / "nothing")
+    make(tmp_path, "file,label\na.png,x\n")
+    (tmp_path / "labels.csv").write_bytes("file,label\na.png,für\n".encode("latin-1"))
+    with pytest.raises(ValueError, match="not in UTF-8: save it as CSV UTF-8"):
+        folder.load(tmp_path)
+    with pytest.raises(ValueError, match=r"size is \(0, 0\)"):
+        folder.load(tmp_path, size=0)

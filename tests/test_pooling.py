@@ -1,0 +1,39 @@
+"""companion.plotting.pooling and companion.plotting.groups: what is drawn where."""
+
+import pytest
+import torch
+from matplotlib.patches import Circle
+
+from companion.plotting import groups, pooling, style
+
+ARRAY = torch.tensor([[4.0, 7, 1, 2], [3, 0, 8, 5], [1, 2, 9, 4], [6, 1, 3, 2]])
+
+
+def test_rings_lie_on_the_maxima_and_the_result_holds_them():
+    left, right = pooling.maxima(ARRAY).axes
+    rings = [patch.center for patch in left.patches if isinstance(patch, Circle)]
+    assert [ARRAY[int(row), int(column)] for column, row in rings] == [7, 8, 6, 9]
+    assert [text.get_text() for text in right.texts] == ["7", "8", "6", "9"]
+
+
+@pytest.mark.parametrize(("spacing", "extent"), [(None, (-0.5, 12.5, 12.5, -0.5)), ((0.5, 2.0), (0, 52, 13, 0))])
+def test_pooled_maps_stand_below_their_maps(spacing, extent):
+    maps = torch.rand(2, 26, 26)
+    fig = pooling.before_and_after(maps, maps[:, ::2, ::2], ["a", "b"], limits=(0, 1), label="value", spacing=spacing)
+    assert [ax.get_title(loc) for ax in fig.axes[:4] for loc in ("left", "center") if ax.get_title(loc)] == [
+        "a\n26 × 26", "b\n26 × 26", "pooled\n13 × 13", "pooled\n13 × 13"]
+    assert fig.axes[2].images[0].get_extent() == pytest.approx(extent)
+    assert fig.axes[0].images[0].get_clim() == (0, 1)
+    unit = "mm" if spacing else "pixel"
+    assert fig.axes[2].get_xlabel() == f"column ({unit})" and fig.axes[3].get_ylabel() == ""
+
+
+def test_groups_put_means_and_intervals_side_by_side():
+    ax = style.figure().subplots()
+    groups.draw(ax, {"a": {"left": (1, 0.5, 2), "right": (3, 2, 4)}, "b": {"left": (2, 1, 3), "right": (1, 1, 1)}},
+                ylabel="change")
+    (first, _, (bar,)), (second, *_) = ax.containers
+    assert list(first.get_ydata()) == [1, 3] and list(second.get_ydata()) == [2, 1]
+    assert [end[1] for end in bar.get_segments()[0]] == [0.5, 2]
+    assert list(first.get_xdata()) < list(second.get_xdata()) and first.get_marker() != second.get_marker()
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["left", "right"]
