@@ -10,17 +10,17 @@ import torch
 from torch import Tensor
 
 WATER = 0.02059
-"""Attenuation coefficient of water at 60 keV in 1/mm: 0.2059 cm2/g (Hubbell and Seltzer, NIST Standard Reference
+"""Attenuation coefficient of water at 60 keV in 1/mm, from 0.2059 cm2/g (Hubbell and Seltzer, NIST Standard Reference
 Database 126) at 1 g/cm3. A tube at 120 kV has its mean energy near there."""
 
 STANDARD_PHOTONS = 1e5
-"""Photons that each ray starts with at standard dose: usual for a clinical scan (Biguri et al., 2016, TIGRE)."""
+"""Photons that each ray starts with at standard dose, usual for a clinical scan (Biguri et al., 2016, TIGRE)."""
 
 ELECTRONIC_NOISE = 10.0
 """Standard deviation of the detector's electronic noise, in photons (same source)."""
 
-LEAST_COUNT = 0.1
-"""What a count of nothing is taken for before the logarithm, in photons (Leuschner et al., 2021, LoDoPaB-CT)."""
+LEAST_COUNT = 1.0
+"""What a reading of less is taken for before the logarithm, in photons: the smallest sign that anything arrived."""
 
 
 def hounsfield(stored: Tensor, slope: float, intercept: float) -> Tensor:
@@ -108,7 +108,7 @@ def log_transform(counts: Tensor, photons: float, least: float = LEAST_COUNT) ->
     """Detector readings back to line integrals: -ln(count / photons), with counts below ``least`` raised to it.
 
     For large counts n the result scatters about p with variance 1/n + (electronic noise / n)^2 and is too high by half
-    of that on average. Where hardly a photon arrives it saturates at ln(photons / least): the dark streaks of CT.
+    of that on average. Where hardly a photon arrives it saturates at ln(photons / least): streaks through thick parts.
 
     Raises:
         ValueError: where ``photons`` or ``least`` is not positive.

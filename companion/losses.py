@@ -102,7 +102,7 @@ LAST_LAYERS = {
     "regression to continuous values": LastLayer(
         identity, mean_squared_error, "one per quantity", "the value, in its unit"),
 }
-"""Table 2 of the review: the last layer for each kind of task. Targets have the shape that the loss says."""
+"""Table 2 of the review, the last layer for each kind of task. Targets have the shape that the loss says."""
 
 
 def _require_classes(logits: Tensor) -> None:

@@ -38,7 +38,7 @@ TISSUES = {
     "spleen": Tissue(0.97, 1057, 79),                     # B
     "white matter": Tissue(0.77, 884, 72),                # S
 }
-"""Tissues at 1.5 T. T1 and T2 are means; persons differ by 5 to 20 %, laboratories by more. Blood is at rest: that it
+"""Tissues at 1.5 T. T1 and T2 are means; persons differ by 5 to 20 %, laboratories by more. Blood is at rest; that it
 leaves the slice before the echo, and so is dark where it flows, is not modelled.
 
 S: Stanisz et al., Magn Reson Med 54 (2005) 507-512, table 1 (animal tissue and human blood at 37 C). B: de Bazelaire et
@@ -129,7 +129,7 @@ def bias_field(n: int, size: Sequence[int], strength: float, generator: torch.Ge
 
 
 def rician(image: Tensor, sigma: float | Tensor, generator: torch.Generator) -> Tensor:
-    """A magnitude image with noise: |image + n1 + i n2|, each n normal with standard deviation ``sigma``.
+    """A magnitude image with noise, abs(image + n1 + i n2), each n normal with standard deviation ``sigma``.
 
     In bright tissue the noise is nearly Gaussian; air reads above 0, after Rayleigh's law with mean sigma sqrt(pi / 2)
     (Gudbjartsson and Patz, 1995). For a signal-to-noise ratio of r in tissue of signal s take ``sigma = s / r``.

@@ -2,8 +2,8 @@
 
 All of it rests on one sparse matrix. Each pixel is a little square; seen from a view, its shadow on the detector is a
 trapezoid, and the share of the shadow that falls on a detector cell is that pixel's entry in the cell's row. So a cell
-reads the line integral averaged over its width (the strip model; Long, Fessler and Balter, 2010, section III), each
-view keeps the mass of the image, and the transposed matrix smears a view back evenly, without stripes.
+reads the line integral averaged over its width (the strip model; Long, Fessler and Balter, 2010), each view keeps the
+mass of the image, and the transposed matrix smears a view back evenly, without stripes.
 
 Geometry, as in scikit-image's ``radon`` and in ASTRA: x points right and y up from the centre of the image, which is
 the centre of rotation. The view at angle a sees the point (x, y) at the detector position s = x cos a + y sin a: at 0
@@ -97,7 +97,7 @@ class Projector(nn.Module):
         first = np.floor(centre - sum(sides) / 2 + 0.5)                     # leftmost cell that the shadow touches
         cells = first[:, None] + np.arange(math.ceil(sum(sides)) + 1)       # (H W, cells)
         shares = np.diff(_shadow(np.c_[cells, cells[:, -1] + 1] - 0.5 - centre[:, None], *sides))
-        hit = (shares > 1e-12) & (cells >= 0) & (cells < self.detectors)
+        hit = (shares > 1e-7) & (cells >= 0) & (cells < self.detectors)
         pixel = np.nonzero(hit)[0].astype(np.int32)
         weights = shares[hit] * self.pixel**2 / self.spacing                # area under the cell / width of the cell
         return sparse.csr_array((weights, (cells[hit].astype(np.int32), pixel)), (self.detectors, rows * columns))
@@ -124,13 +124,16 @@ class _Product(torch.autograd.Function):
     """A sparse matrix times dense columns; its derivative is the transposed matrix, which is given along."""
 
     @staticmethod
-    def forward(ctx, columns: Tensor, matrix: _Matrix, transposed: _Matrix) -> Tensor:
-        ctx.pair = transposed, matrix
+    def forward(columns: Tensor, matrix: _Matrix, transposed: _Matrix) -> Tensor:
         return matrix.times(columns)
 
     @staticmethod
+    def setup_context(ctx, inputs: tuple[Tensor, _Matrix, _Matrix], output: Tensor) -> None:
+        _, ctx.matrix, ctx.transposed = inputs
+
+    @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None]:
-        return _Product.apply(gradient, *ctx.pair), None, None
+        return _Product.apply(gradient, ctx.transposed, ctx.matrix), None, None
 
 
 def _check_shape(x: Tensor, ends: tuple[int, int]) -> None:

@@ -141,6 +141,7 @@ def test_gradients_by_finite_differences(generator):
     (cross_entropy, torch.zeros(3), torch.tensor([0, 1, 2]), r"needs \(N, K\)"),
     (cross_entropy, torch.zeros(3, 2), torch.zeros(3, 2), r"int64 of shape \(3,\)"),
     (cross_entropy, torch.zeros(3, 2), torch.zeros(3), "torch.float32"),
+    (cross_entropy, torch.zeros(3, 2), torch.zeros(3, 1, dtype=torch.int64), r"of shape \(3, 1\)"),
     (cross_entropy, torch.zeros(3, 2), torch.tensor([0, 1, 2]), "2 output nodes"),
     (cross_entropy, torch.zeros(3, 2), torch.tensor([0, 1, -1]), "run from -1 to 1")])
 def test_losses_refuse_what_does_not_fit(loss, outputs, target, message):

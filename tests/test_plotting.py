@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from torch.testing import assert_close
 
-from companion.plotting import curves, images, strip, style
+from companion.plotting import curves, images, matrix, outputs, strip, style
 
 IMAGE = torch.tensor([[0.0, 1.0, 2.0], [3.0, 4.0, 255.0]])
 
@@ -134,7 +134,7 @@ def test_as_numbers_shows_picture_both_and_array():
     fig = images.as_numbers(IMAGE, label="brightness (0 to 255)", limits=(0, 255))
     picture, both, numbers, bar = fig.axes
     assert [len(ax.texts) for ax in fig.axes] == [0, 6, 6, 0]
-    assert [len(ax.images) for ax in (picture, both, numbers)] == [1, 1, 0]
+    assert [ax.images[0].get_visible() for ax in (picture, both, numbers)] == [True, True, False]
     assert {t.get_color() for t in numbers.texts} == {"black"}
     assert bar.get_ylabel() == "brightness (0 to 255)"
     assert {"picture", "both", "array of numbers", "255", "row (pixel)"} <= set(words(fig))
@@ -172,6 +172,63 @@ def test_intervals_without_a_reference():
     assert len(with_line.axes[0].lines) == len(without.axes[0].lines) + 1
 
 
+def test_a_single_value_is_an_open_diamond():
+    ax = style.figure().subplots()
+    curves.draw_intervals(ax, {"a": (1, 0, 2), "b": (3, 2, 4)}, xlabel="AUC", title="binary", single={"b": 2.5})
+    assert axis_labels(ax) == ("binary", "AUC", "")
+    diamonds = [line.get_xydata().tolist() for line in ax.lines if line.get_marker() == "D"]
+    assert diamonds == [[[2.5, 1]]]
+
+
+# matrices and outputs
+
+
+def test_connections_writes_numbers_and_leaves_zeros_empty():
+    fig = matrix.connections({"one": torch.tensor([[0.0, -3.0, 0.0], [7.0, 0.0, 0.0]])}, limit=9)
+    (ax,) = fig.axes
+    assert {t.get_position(): t.get_text() for t in ax.texts} == {(1, 0): "-3", (0, 1): "7"}
+    assert axis_labels(ax) == ("one", "input pixel (number, row by row)", "output value (number)")
+    assert ax.images[0].get_clim() == (-9, 9)
+
+
+def test_logit_scale_marks_probabilities_with_their_odds():
+    (ax,) = outputs.logit_scale().axes
+    marks = sorted(line.get_xydata()[0].tolist() for line in ax.lines if line.get_marker() == "o")
+    np.testing.assert_allclose([1 / (1 + np.exp(-z)) for z, _ in marks], [p for _, p in marks], atol=1e-6)
+    curve = ax.lines[0].get_xydata()
+    np.testing.assert_allclose(curve[:, 1], 1 / (1 + np.exp(-curve[:, 0])), atol=1e-6)
+    assert [t.get_text() for t in ax.texts] == ["1%, odds 1:99", "10%, odds 1:9", "50%, odds 1:1", "90%, odds 9:1",
+                                                "99%, odds 99:1"]
+
+
+def test_outputs_are_bars_beside_the_image():
+    z = torch.tensor([2.0, 1.0, -1.0])
+    fig = outputs.logits_and_probabilities(z, {"softmax": z.softmax(0), "sigmoid": z.sigmoid()}, ["A", "B", "C"],
+                                           image=torch.eye(4), title="CT", spacing=(2.0, 2.0))
+    picture, of_logits, *others = fig.axes
+    assert axis_labels(picture) == ("CT", "column (mm)", "row (mm)") and len(picture.images) == 1
+    assert [ax.get_title("left") for ax in (of_logits, *others)] == ["logits", "softmax: sum 1.00", "sigmoid: sum 1.88"]
+    assert [bar.get_width() for bar in of_logits.patches] == [2, 1, -1]
+    assert [t.get_text() for t in others[0].texts] == ["0.71", "0.26", "0.04"]
+    assert [t.get_text() for t in others[0].get_yticklabels()] == ["A", "B", "C"]
+    assert of_logits.get_ylim()[0] > of_logits.get_ylim()[1]     # the first node stands on top
+
+
+def test_outputs_without_an_image():
+    z = torch.zeros(3)
+    assert len(outputs.logits_and_probabilities(z, {"softmax": z.softmax(0)}, ["A", "B", "C"]).axes) == 2
+
+
+def test_answers_show_each_image_with_the_outputs_of_each_network():
+    target = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
+    fig = outputs.answers(torch.rand(2, 4, 4), target, {"right": target * 0.75, "wrong": target + 0.5}, ["A", "B"])
+    assert len(fig.axes) == 6 and [len(ax.images) for ax in fig.axes] == [1, 0, 0] * 2
+    assert [ax.get_title("left") for ax in fig.axes[1:3]] == ["right: sum 0.75", "wrong: sum 2.00"]
+    assert [bar.get_width() for bar in fig.axes[2].patches] == [1.5, 0.5]
+    there, absent = (luminance(bar.get_facecolor()) for bar in fig.axes[1].patches)
+    assert there < absent / 2                                    # dark where the label applies
+
+
 # the strip of a trained number
 
 
@@ -197,7 +254,9 @@ def mark_column(png_bytes: bytes) -> float:
     lambda: images.row([IMAGE, IMAGE], ["a", "b"], label="HU", spacing=(1.5, 1.5)),
     lambda: images.as_numbers(IMAGE, label="brightness", limits=(0, 255)),
     lambda: curves.lines([0, 1], {"a": [0, 1], "b": [1, 0]}, xlabel="x", ylabel="y"),
-    lambda: curves.intervals({"a": (1, 0, 2)}, xlabel="x", reference=0)])
+    lambda: curves.intervals({"a": (1, 0, 2)}, xlabel="x", reference=0),
+    lambda: matrix.connections({"one": IMAGE}, limit=255),
+    outputs.logit_scale])
 def test_the_same_figure_gives_the_same_bytes(draw):
     first = png(draw())
     assert first == png(draw()) and imread(io.BytesIO(first), format="png").ndim == 3

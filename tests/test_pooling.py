@@ -10,7 +10,7 @@ ARRAY = torch.tensor([[4.0, 7, 1, 2], [3, 0, 8, 5], [1, 2, 9, 4], [6, 1, 3, 2]])
 
 
 def test_rings_lie_on_the_maxima_and_the_result_holds_them():
-    left, right = pooling.maxima(ARRAY).axes
+    left, right = pooling.maxima(ARRAY, torch.tensor([[7.0, 8], [6, 9]])).axes
     rings = [patch.center for patch in left.patches if isinstance(patch, Circle)]
     assert [ARRAY[int(row), int(column)] for column, row in rings] == [7, 8, 6, 9]
     assert [text.get_text() for text in right.texts] == ["7", "8", "6", "9"]

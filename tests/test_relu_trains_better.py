@@ -28,15 +28,17 @@ def test_scale_of_the_start(name, gain, scale):
 
 def test_gradient_sizes_are_those_of_finite_differences():
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(1, 1, 1), nn.Tanh(), nn.Flatten()).double()
-    x, labels, step = torch.randn(4, 1, 1, 2).double(), torch.tensor([0, 1, 1, 0]), 1e-6
+    model = nn.Sequential(nn.Conv2d(1, 1, (1, 2)), nn.Tanh(), nn.Flatten()).double()
+    x, labels, step = torch.randn(4, 1, 1, 3).double(), torch.tensor([0, 1, 1, 0]), 1e-6
     (size,) = study.gradient_sizes(model, x, labels)
+    slopes = []
     with torch.no_grad():
-        losses = []
-        for shift in (step, -step):
-            moved = nn.functional.conv2d(x, model[0].weight + shift, model[0].bias)
-            losses.append(nn.functional.cross_entropy(moved.tanh().flatten(1), labels))
-    assert size == pytest.approx(abs(losses[0] - losses[1]).item() / (2 * step), rel=1e-6)
+        for move in step * torch.eye(2).double().view(2, 1, 1, 1, 2):
+            kernels = (model[0].weight + move, model[0].weight - move)
+            maps = [nn.functional.conv2d(x, kernel, model[0].bias).tanh() for kernel in kernels]
+            losses = [nn.functional.cross_entropy(m.flatten(1), labels) for m in maps]
+            slopes.append((losses[0] - losses[1]).item() / (2 * step))
+    assert size == pytest.approx(math.sqrt((slopes[0] ** 2 + slopes[1] ** 2) / 2), rel=1e-6)
 
 
 def test_development_training_and_test_digits_are_disjoint(monkeypatch, device):
@@ -50,7 +52,6 @@ def test_development_training_and_test_digits_are_disjoint(monkeypatch, device):
 
 def test_log_loss_of_guessing_and_of_divergence():
     images, labels = torch.zeros(5, 1), torch.arange(5)
-    assert study.log_loss(nn.Linear(1, 10).requires_grad_(False), images * 0, labels) > 0
     even = nn.Linear(1, 10)
     nn.init.zeros_(even.bias)
     assert study.log_loss(even, images, labels) == pytest.approx(math.log10(math.log(10)))

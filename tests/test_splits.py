@@ -76,6 +76,12 @@ def test_with_one_case_for_each_patient_every_class_is_within_one_of_its_share(c
         assert abs(len(part) - share * len(labels)) < 1 + 1e-4 + len(counts) / 2
 
 
+def test_what_is_left_over_goes_where_cases_lack(generator):
+    """Three cases of each of six classes in two halves: one and two, and nine cases in each half."""
+    one, other = divide(torch.arange(18) // 3, torch.arange(18), (0.5, 0.5), generator)
+    assert len(one) == len(other) == 9
+
+
 @settings(deadline=None, derandomize=True, max_examples=50)
 @given(seed=st.integers(0, 10 ** 6), k=st.integers(2, 6))
 def test_classes_are_no_more_uneven_than_those_of_scikit_learn(seed, k):

@@ -82,6 +82,7 @@ def main() -> int:
     parser.add_argument("notebooks", nargs="*", type=Path, metavar="NOTEBOOK")
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")           # one thread a notebook: the same last digits on any machine
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(OFFLINE), os.environ.get("PYTHONPATH")]))
     paths = [p.resolve() for p in options.notebooks] or find()
     failed = 0

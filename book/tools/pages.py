@@ -139,7 +139,7 @@ def map_page(chapters: list[Chapter]) -> str:
         lines.append(f"| {section} | {links or 'not yet'} |")
     lines += ["", "## Chapters, functions, tests", "", "| chapter | functions | tests |", "|---|---|---|"]
     for c in chapters:
-        taught = [f for f in c.functions if not f.startswith(PLUMBING)]
+        taught = [f for f in c.functions if not f.startswith(PLUMBING) and not f.rsplit(".", 1)[1].isupper()]
         functions = "<br>".join(f"{{py:obj}}`{f}`" for f in taught)
         modules = sorted({f.rsplit(".", 1)[0] for f in taught})
         tests = sorted({t for m in modules if (t := test_file(m))})

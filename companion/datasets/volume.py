@@ -67,13 +67,13 @@ class Volume:
 
     @property
     def patient_axes(self) -> tuple[int, int, int]:
-        """For D, H and W the patient axis that lies nearest: 0 for x, 1 for y, 2 for z; each occurs once."""
+        """The patient axis nearest to D, H and W, which is 0 for x, 1 for y, 2 for z; each occurs once."""
         d, h, w = self.directions
         return max(permutations(range(3)), key=lambda axes: abs(d[axes[0]]) + abs(h[axes[1]]) + abs(w[axes[2]]))
 
     @property
     def orientation(self) -> str:
-        """Three letters of L, R, P, A, S, I: where the indices of D, H and W grow to, the nearest for oblique axes."""
+        """Where D, H and W grow to, as three letters of L, R, P, A, S, I; the nearest for oblique axes."""
         return "".join(LETTERS[x][component < 0] for x, component in zip(self.patient_axes, self._along, strict=True))
 
     @property

@@ -162,16 +162,16 @@ data-lm-suppress-shortcuts="true" data-steps="{steps}">
 <p class="step-text" aria-live="polite">{text}</p>
 <p class="controls" hidden><button type="button" class="previous">◀ Back</button> \
 <button type="button" class="play">Play</button> <button type="button" class="next">Forward ▶</button> \
-<span class="hint">Keys: arrows move the kernel, space plays, Home and End jump.</span></p>
+<span class="hint">Keys: arrows step, space plays, Home and End jump.</span></p>
 <script>{script}</script>
 </div>"""
 
-# Colours come from the page's theme: the book's (pst), else Jupyter's (jp), else dark on light. The fourth rule removes
-# the light frame that the book's theme puts round HTML in dark mode.
+# Colours come from the page's theme: the book's (pst), else Jupyter's (jp), else dark on light. The rule for
+# data-theme=dark removes the light frame that the book's theme puts round HTML there.
 STYLE = """
 .sliding-kernel { color: var(--pst-color-text-base, var(--jp-content-font-color1, #222));
   background: var(--pst-color-surface, var(--jp-layout-color1, #f5f5f5)); padding: .8rem 1rem; border-radius: .3rem;
-  --line: var(--pst-color-border, var(--jp-border-color1, #999)); --mark: #d55e00; font-size: .9rem; }
+  --line: color-mix(in srgb, currentColor 45%, transparent); --mark: #d55e00; font-size: .9rem; }
 .sliding-kernel:focus-visible, .sliding-kernel button:focus-visible { outline: 3px solid var(--mark); }
 .sliding-kernel .panels { display: flex; flex-wrap: wrap; align-items: center; gap: .6rem; }
 html[data-theme=dark] .bd-content div.cell_output .text_html:not(:has(table.dataframe)):has(.sliding-kernel) {

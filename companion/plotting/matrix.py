@@ -1,4 +1,6 @@
-"""A layer's weights as a matrix: one row per output value, one column per input pixel. Book: Part 1, weight sharing."""
+"""A layer's weights as a matrix: one row per output value, one column per input pixel. Book: Part 1."""
+
+from collections.abc import Mapping
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -29,6 +31,23 @@ def shared(kernel: Tensor, matrix: Tensor) -> Figure:
     _numbers(right, matrix, 6.5)
     left.set(title="kernel", xticks=[], yticks=[], xlabel="", ylabel="")
     right.set(title="matrix of the layer", xlabel="input pixel (number, row by row)", ylabel="output value (number)")
+    return fig
+
+
+def connections(matrices: Mapping[str, Tensor], *, limit: float) -> Figure:
+    """Matrices (outputs, inputs) of whole numbers with a sign, one above the other; zeros stay white and empty.
+
+    Args:
+        matrices: by the title over them.
+        limit: colours run from -limit (purple) over 0 (white) to limit (orange).
+    """
+    fig = figure(7.5, 2.6 * len(matrices))
+    for ax, (title, matrix) in zip(fig.subplots(len(matrices), 1, squeeze=False).flat, matrices.items(), strict=True):
+        ax.imshow(matrix.detach().cpu().numpy(), cmap="PuOr_r", vmin=-limit, vmax=limit, aspect="auto", alpha=0.55)
+        for r, c in matrix.nonzero().tolist():
+            ax.text(c, r, f"{matrix[r, c]:.0f}", ha="center", va="center", fontsize=7)
+        ax.set(title=title, xlabel="input pixel (number, row by row)", ylabel="output value (number)",
+               xticks=range(0, matrix.shape[1], 4), yticks=range(0, matrix.shape[0], 2))
     return fig
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from companion.plotting.images import show
 from companion.plotting.style import BLUE, GREEN, GREY, RED, figure
 
+LIGHT = "#c9c9c9"
 ODDS = {0.01: "1:99", 0.1: "1:9", 0.5: "1:1", 0.9: "9:1", 0.99: "99:1"}
 
 
@@ -55,7 +56,29 @@ def logits_and_probabilities(logits: Tensor, probabilities: Mapping[str, Tensor]
     return fig
 
 
-def _bars(ax: Axes, values: Tensor, names: Sequence[str], title: str, label: str, colour: str) -> None:
+def answers(images: Tensor, targets: Tensor, outputs: Mapping[str, Tensor], names: Sequence[str]) -> Figure:
+    """A row for each image: the image, then the outputs of each network as bars, dark where the label applies.
+
+    Args:
+        images: (N, H, W) in display brightness, 0 to 1.
+        targets: (N, K), 1 where a label applies.
+        outputs: probabilities (N, K) by the name of the network.
+        names: of the K labels.
+    """
+    fig = figure(7.5, 2.4 * len(images))
+    for axes, image, target, number in zip(fig.subplots(len(images), 1 + len(outputs), squeeze=False), images, targets,
+                                           range(len(images)), strict=True):
+        show(axes[0], image, limits=(0, 1))
+        for ax, (name, values) in zip(axes[1:], outputs.items(), strict=True):
+            _bars(ax, values[number], names, f"{name}: sum {values[number].sum():.2f}", "output",
+                  [GREEN if t else LIGHT for t in target.tolist()])
+            ax.set_xlim(0, 1.25)
+            ax.set_xticks([0, 0.5, 1])
+    return fig
+
+
+def _bars(ax: Axes, values: Tensor, names: Sequence[str], title: str, label: str,
+          colour: str | list[str]) -> None:
     places = range(len(names))
     bars = ax.barh(places, values.tolist(), color=colour, height=0.6)
     ax.bar_label(bars, [f"{v:.2f}" for v in values.tolist()], padding=3, fontsize=8)

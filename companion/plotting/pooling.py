@@ -7,23 +7,22 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
 from torch import Tensor
 
-from companion import convolution
 from companion.plotting.images import show
 from companion.plotting.style import BLUE, GREEN, GREY, ORANGE, RED, figure
 
 EDGES, LINES = (BLUE, RED, GREEN, ORANGE), ("-", "--", ":", "-.")
 
 
-def maxima(x: Tensor, size: int = 2) -> Figure:
+def maxima(x: Tensor, pooled: Tensor) -> Figure:
     """A small array with its patches outlined and the maximum of each in a ring, then the pooled array (after Fig. 6a).
 
     Patches are told apart by colour and by line style; each value of the result stands in the frame of its patch.
 
     Args:
         x: array (H, W), of at most about 8 x 8 numbers.
-        size: side of the patches and stride; divides H and W.
+        pooled: its max pooling (H / size, W / size), with the side of the patches as stride.
     """
-    pooled = convolution.max_pool(x[None, None].float(), size)[0, 0]
+    size = x.shape[0] // pooled.shape[0]
     fig = figure(6.0, 2.9)
     left, right = fig.subplots(1, 2, width_ratios=(2, 1.2))
     for row in range(pooled.shape[0]):

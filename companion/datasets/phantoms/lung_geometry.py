@@ -93,7 +93,7 @@ def distances(scale: Tensor, fat: Tensor, points: Tensor) -> dict[str, Tensor]:
     """
     q = points / scale[:, None]
     z, y, x = q.unbind(-1)
-    chest, (heart, vessels), spine, belly = barrel(q, (195.0, 95.0, 140.0)), _heart(q), _spine(q), _belly(q)
+    chest, (heart, vessels), spine, belly = barrel(q, (186.0, 95.0, 140.0)), _heart(q), _spine(q), _belly(q)
     column = soft_min(spine["spine"], spine.pop("behind"), 6)
     middle = soft_min(soft_min(heart, vessels, 12), soft_min(_mediastinum(q), column, 10), 12)
     lung = torch.maximum(torch.maximum(chest, 2.5 - middle), 2.5 - belly)

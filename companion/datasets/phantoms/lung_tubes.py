@@ -18,7 +18,7 @@ TIPS, TIP_RADIUS = 1024, 0.62
 TRACHEA = (((-2.0, 20.0, -2.0), (80.0, 8.0, 0.0), (190.0, -4.0, 0.0), 8.5),
            ((0.0, 20.0, -2.0), (-8.0, 20.0, -18.0), (-28.0, 18.0, -38.0), 7.0),
            ((0.0, 20.0, 0.0), (-6.0, 20.0, 20.0), (-30.0, 24.0, 42.0), 6.0))
-"""Trachea and both main bronchi: start, control point and end of a curve, and inner radius; in mm."""
+"""Trachea and both main bronchi, each by start, control point and end of a curve, and inner radius; in mm."""
 
 HILA = {"right": ((-30.0, 14.0, -46.0), (-48.0, 14.0, -38.0)), "left": ((-26.0, 16.0, 50.0), (-48.0, 18.0, 46.0))}
 """Where the arteries (with the bronchi) and the veins of each lung spring, in mm."""

@@ -34,7 +34,7 @@ def _parts(far: dict[str, Tensor], fat: Tensor) -> list[tuple[Tensor, float]]:
     """Distance and HU of each part, in the order of painting."""
     spine, sternum = far["spine"], far["sternum"]
     return [(torch.maximum(far["skin"] + fat + 2, -far["cavity"]), MUSCLE),
-            (torch.maximum(far["belly"], far["cavity"]), 60.0), (far["gas"], AIR + 50), (far["heart"], BLOOD),
+            (torch.maximum(far["belly"] - 2.5, far["cavity"]), 60.0), (far["gas"], AIR + 50), (far["heart"], BLOOD),
             (far["scapula"], 550.0), (sternum, 420.0), (sternum + 1.6, 130.0), (far["arch"], 420.0), (spine, 450.0),
             (spine + 1.5, 170.0), (torch.maximum(spine, far["disc"]), 80.0), (far["canal"], 15.0)]
 

@@ -39,6 +39,7 @@ from companion.datasets.phantoms.shapes import paint, uniform
 
 CHUNK_VOXELS = 2_000_000   # rendered at once, about 200 MB with all layers
 NOISE = 25.0               # HU, at dose 1
+CHANCES = ((0, 0, 0, 0.3, 0.25, 0.2, 0.1, 0.15), (0.6, 0.25, 0.15, 0, 0, 0, 0, 0))  # of each kind in labels 0 and 1
 
 
 @dataclass(frozen=True)
@@ -128,9 +129,9 @@ def draw_scans(patients: int, generator: torch.Generator, *, nodules: float = 1.
         false: look-alikes among the candidates of each scan.
         found: share of the nodules that are among the candidates.
 
-    The other arguments are those of ``draw``.
+    The other arguments are those of ``draw``, the size is that of ``draw_candidates``.
     """
-    _check(patients, contrast=contrast, dose=dose, diameter=diameter)
+    _check(patients, contrast=contrast, dose=dose, diameter=diameter, nodules=nodules, false=false, found=found)
     rate = torch.full((patients,), float(nodules), device=generator.device)
     true = torch.poisson(rate, generator=generator).long().clamp(max=6)
     slots = torch.arange(6 + false, device=true.device).expand(patients, -1)
@@ -208,8 +209,8 @@ def overview(findings: Findings, patient: int, spacing: float = 2.0) -> Cases:
     grain = lung.noise(findings.anatomy.seeds[patient, None], size, steps, middle.device)[0]
     image = (image + grain * findings.noise[0]).clamp_min(-1024)
     labels = torch.cat([label.expand(len(box)) for label, box in zip(mine.labels, boxes, strict=True)])
-    return Cases(images=image[None, None], labels=mine.labels.amax(0, keepdim=True), classes=findings.classes, unit="HU",
-                 patients=labels.new_tensor([patient]), spacing=steps, masks={"nodule": mask[None]},
+    return Cases(images=image[None, None], labels=mine.labels.amax(0, keepdim=True), classes=findings.classes,
+                 patients=labels.new_tensor([patient]), unit="HU", spacing=steps, masks={"nodule": mask[None]},
                  boxes=[torch.cat(boxes)], box_labels=[labels], parameters=mine)
 
 
@@ -229,8 +230,8 @@ def _shared(metastasis: Tensor, generator: torch.Generator) -> Tensor:
 
 def _any_kind(labels: Tensor, generator: torch.Generator) -> Tensor:
     """A kind of nodule where the label is 1, of look-alike where it is 0 (N,)."""
-    chances = torch.tensor([[0, 0, 0, 0.3, 0.25, 0.2, 0.1, 0.15], [0.6, 0.25, 0.15, 0, 0, 0, 0, 0]], device=labels.device)
-    return torch.multinomial(chances[labels], 1, generator=generator)[:, 0]
+    chances = torch.tensor(CHANCES, device=labels.device)[labels]
+    return torch.multinomial(chances, 1, generator=generator)[:, 0]
 
 
 def _placed(anatomy: lung.Anatomy, patients: Tensor, kinds: Tensor, labels: Tensor, classes: tuple[str, ...],
@@ -245,7 +246,7 @@ def _placed(anatomy: lung.Anatomy, patients: Tensor, kinds: Tensor, labels: Tens
                     positions=positions, offsets=uniform(3 * n, -3, 3, generator).view(n, 3), diameters=across,
                     noise=torch.full((n,), NOISE / dose ** 0.5, device=kinds.device),
                     seeds=torch.randint(2 ** 40, (n,), generator=generator, device=kinds.device),
-                    nodules_per_scan=patients.new_zeros(len(anatomy.fat)).index_add(0, patients, (kinds < NODULES).long()))
+                    nodules_per_scan=torch.bincount(patients[kinds < NODULES], minlength=len(anatomy.fat)))
 
 
 def _crops(findings: Findings, size: Sequence[int], spacing: Sequence[float], lesions: bool) -> tuple[Tensor, Tensor]:

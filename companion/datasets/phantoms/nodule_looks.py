@@ -43,9 +43,9 @@ class Look(NamedTuple):
     elongation: float       # longest radius against the shortest, at most
 
 
-LOOKS = (Look(8.5, 0.36, 0.27, 0.14, 0.06, 0.12, 0.24, 0.06, 0.12, 0.12, 0.10, 1.5),
-         Look(12.0, 0.36, 0.33, 0.46, 0.20, 0.13, 0.05, 0.00, 0.40, 0.35, 0.10, 1.5),
-         Look(9.0, 0.36, 0.18, 0.05, 0.01, 0.02, 0.02, 0.00, 0.05, 0.04, 0.35, 1.15),
+LOOKS = (Look(8.0, 0.40, 0.25, 0.07, 0.05, 0.10, 0.28, 0.08, 0.08, 0.08, 0.10, 1.5),
+         Look(12.5, 0.40, 0.24, 0.56, 0.22, 0.10, 0.04, 0.00, 0.50, 0.45, 0.10, 1.5),
+         Look(9.0, 0.35, 0.16, 0.04, 0.01, 0.02, 0.02, 0.00, 0.04, 0.04, 0.40, 1.12),
          *[Look(8.0, 0.3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1)] * 2,
          Look(14.0, 0.3, 1, 0, 0, 0, 0, 0, 0, 1, 0, 1), Look(15.0, 0.3, 1, 0, 0, 0, 0.15, 0, 0, 0, 0, 1),
          Look(14.0, 0.3, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1))
@@ -174,7 +174,8 @@ def _spicules(radii: Tensor, turn: Tensor, sprout: Tensor, generator: torch.Gene
     length = surface * uniform(n * SPICULES, 0.35, 0.9, generator).view(n, SPICULES) + 2
     curves = _line(away * (surface * sprout[:, None])[..., None], away * (surface + length)[..., None], 0.6, generator)
     base = uniform(n * SPICULES, 0.7, 1.3, generator).view(n, SPICULES)
-    present = (sprout > 0)[:, None] & (torch.arange(SPICULES, device=radii.device) < uniform(n, 18, 49, generator)[:, None])
+    numbers = torch.arange(SPICULES, device=radii.device)
+    present = (sprout > 0)[:, None] & (numbers < uniform(n, 18, 49, generator)[:, None])
     return curves, torch.stack([base, torch.full_like(base, 0.25)], -1) * present[..., None]
 
 

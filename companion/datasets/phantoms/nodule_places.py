@@ -1,4 +1,4 @@
-"""Where findings of each kind lie in the lung phantom: cancers above, metastases outside and below, plaques on the pleura.
+"""Where findings lie in the lung phantom: cancers above, metastases outside and below, plaques on the pleura.
 
 Upper lobes hold more cancers (McWilliams et al., NEJM 369, 2013, 910-919); metastases lie in the outer and lower lung
 (Snoeckx et al., Insights into Imaging 9, 2018, 73-86).
@@ -16,11 +16,12 @@ TRIES = 128
 APART = 45.0      # mm between the findings of a patient
 ON_PLEURA = 0.2   # share of nodules that touch it
 
-PULL = torch.tensor([[0.0, 0.0], [0.7, 0.1], [-0.6, 1.0], [0.0, -0.5], [0.0, -0.3], [0.3, 1.0], [-0.3, 9.0], [-0.3, 9.0]])
-"""How strongly each kind (row) is drawn upward, per 80 mm, and to the pleura, per 25 mm."""
+PULL = ((0.0, 0.0), (0.7, 0.1), (-0.6, 1.0), (0.0, -0.5), (0.0, -0.3), (0.3, 1.0), (-0.3, 9.0), (-0.3, 9.0))
+"""How strongly each kind of ``nodule_looks.KINDS`` is drawn upward, per 80 mm, and to the pleura, per 25 mm."""
 
 
-def draw(anatomy: lung.Anatomy, patients: Tensor, kinds: Tensor, diameters: Tensor, generator: torch.Generator) -> Tensor:
+def draw(anatomy: lung.Anatomy, patients: Tensor, kinds: Tensor, diameters: Tensor,
+         generator: torch.Generator) -> Tensor:
     """Positions (N, 3) in mm along z, y, x, for findings of the given patients, kinds and diameters, each (N,).
 
     Two findings of a patient are about ``APART`` or more from each other, unless too many are asked for.
@@ -44,7 +45,7 @@ def _tries(anatomy: lung.Anatomy, kinds: Tensor, generator: torch.Generator) -> 
     unit = uniform(n * TRIES * 3, -0.5, 0.5, generator).view(n, TRIES, 3)
     points = unit * unit.new_tensor(SPAN) * anatomy.scale[:, None]
     depth, out = lung.depth(anatomy, points)
-    up, outward = PULL.to(points.device)[kinds].unbind(1)
+    up, outward = points.new_tensor(PULL)[kinds].unbind(1)
     pull = up[:, None] * points[..., 0] / 80 - outward[:, None] * depth / 25
     sideways = out[..., 2].abs() + out[..., 1] > 0.7                                # away from heart and diaphragm
     return points, pull.clamp(-20, 20).exp() * (depth > 4) * (sideways | (kinds <= NODULES + 2)[:, None])
@@ -61,5 +62,6 @@ def _toward_pleura(anatomy: lung.Anatomy, positions: Tensor, kinds: Tensor, diam
     """Plaques and fat moved onto the nearest pleura, and a share of the nodules so that they touch it."""
     on = (uniform(len(kinds), 0, 1, generator) < ON_PLEURA) & (kinds < NODULES)
     depth = lung.depth(anatomy, positions[:, None])[0]
-    wanted = torch.where((kinds > NODULES + 2)[:, None], 0.5, torch.where(on[:, None], 0.35 * diameters[:, None], depth))
+    depth = torch.where(on[:, None], 0.35 * diameters[:, None], depth)
+    wanted = torch.where((kinds > NODULES + 2)[:, None], 0.5, depth)
     return lung.at_depth(anatomy, positions[:, None], wanted)[:, 0]

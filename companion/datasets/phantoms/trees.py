@@ -127,7 +127,15 @@ def _splat(share: Tensor, index: Tensor, radius: Tensor, case: Tensor, half: Seq
         place = [-1 if a == axis else 1 for a in range(3)]
         squares = squares + gap.view(n, *place)                                    # (B, K, K, K) in the end
         flat = flat * s + along.clamp(0, s - 1).long().view(n, *place)
-    r = radius.view(-1, 1, 1, 1)
-    thin = (math.pi * (r / width) ** 2 / (0.5 + r / width).clamp_max(1)).clamp_max(1)
-    value = (0.5 + (r - squares.sqrt_()) / width).clamp_(0, 1).mul_(thin)
+    value = (0.5 + (radius.view(n, 1, 1, 1) - squares.sqrt_()) / width).clamp_(0, 1)
+    value *= _dimming(radius / width).view(n, 1, 1, 1)
     share.scatter_reduce_(0, flat.flatten(), value.flatten(), "amax")
+
+
+def _dimming(thickness: Tensor) -> Tensor:
+    """Factor that keeps the volume of strands thinner than the soft edge; thickness: radius / width of the edge.
+
+    Below 1/2 the soft profile is a cone of height p = 1/2 + t and volume pi p^3 / 3, where pi t^2 is due; then linear.
+    """
+    t = thickness
+    return torch.where(t < 0.5, 3 * t ** 2 / (0.5 + t) ** 3, (0.5 + 0.5 * t).clamp_max(1))

@@ -87,7 +87,7 @@ def test_gain_is_positive_where_the_right_one_is_better():
 
 
 def test_same_seed_same_numbers(monkeypatch):
-    monkeypatch.setattr(study, "STEPS", 3)
+    monkeypatch.setattr(study, "TASKS", {name: task._replace(steps=3) for name, task in study.TASKS.items()})
     first = study.run(0, torch.device("cpu"))
     assert first == study.run(0, torch.device("cpu")) and first != study.run(1, torch.device("cpu"))
     assert len(first) == 3 * 4 + 2 and first["binary, wrong: AUC"] == 0.5
