@@ -20,7 +20,7 @@ ELECTRONIC_NOISE = 10.0
 """Standard deviation of the detector's electronic noise, in photons (same source)."""
 
 LEAST_COUNT = 1.0
-"""What a reading of less is taken for before the logarithm, in photons: the smallest sign that anything arrived."""
+"""What a reading of less is taken for before the logarithm, in photons, the smallest sign that anything arrived."""
 
 
 def hounsfield(stored: Tensor, slope: float, intercept: float) -> Tensor:

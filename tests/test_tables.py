@@ -45,8 +45,9 @@ def test_text_is_aligned(small):
 
 
 def test_cells_are_escaped():
-    odd = table("a < b", ["x & y"], [['<script>"']])
+    odd = table("a < b", ["x & y", "z"], [['<script>"', "<b>"]])
     assert "<script>" not in odd._repr_html_() and "&lt;script&gt;" in odd._repr_html_()
+    assert "<b>" not in odd._repr_html_() and "&lt;b&gt;" in odd._repr_html_()
     assert "a &lt; b" in odd._repr_html_() and "x &amp; y" in odd._repr_html_()
     assert '<script>"' in str(odd)
 

@@ -56,3 +56,4 @@ def draw_intervals(ax: Axes, estimates: Mapping[str, tuple[float, float, float]]
             ax.plot(single[name], place, "D", color="C1", markersize=8, markerfacecolor="none", markeredgewidth=1.4)
     ax.set(xlabel=xlabel, title=title, yticks=range(len(estimates)), yticklabels=list(estimates),
            ylim=(len(estimates) - 0.5, -0.5))
+    ax.locator_params(axis="x", nbins=5)

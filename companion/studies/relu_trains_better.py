@@ -144,7 +144,7 @@ def run(seed: int, device: torch.device) -> dict[str, float]:
     """One network per function, all on the same digits.
 
     Returns:
-        For each function: log10 of the training and of the test loss after the budget, test accuracy, and log10 of the
+        For each function log10 of the training and of the test loss after the budget, test accuracy, and log10 of the
         gradient of the first layer over that of the last before training, for the recommended and for the chosen scale
         of the initial kernels. Then the margins of log10 training loss by which ReLU is ahead.
     """

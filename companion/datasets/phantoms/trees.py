@@ -26,8 +26,8 @@ def grow(root: Tensor, tips: Tensor, radius: float, reach: float = 0.4) -> tuple
         reach: how far a branch runs toward the middle of its tips, as a share of the way.
 
     Returns:
-        curves (N, 2 T - 2, 3, 3): start, control point and end of quadratic curves, in mm, from the thickest to the
-        thinnest level; radii (N, 2 T - 2, 2) at start and end, in mm.
+        Curves (N, 2 T - 2, 3, 3), each by start, control point and end, in mm, from the thickest to the thinnest level,
+        and radii (N, 2 T - 2, 2) at start and end, in mm.
 
     Raises:
         ValueError: where T is not a power of 2.
