@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from companion.datasets.phantoms import finding, lung, nodule, nodule_looks, nodule_places
+from companion.datasets.phantoms import finding, lung, nodule, nodule_looks
 
 SMALL = {"size": (20, 20, 20), "spacing": (2.0, 2.0, 2.0)}
 
@@ -102,33 +102,12 @@ def _calcified(findings):
     return (findings.finding.inclusion_values[:, 0] > 200) & (findings.finding.inclusions[:, 0, 3] > 0)
 
 
-def test_classes_differ_in_how_often_they_show_each_feature(many):
-    spiky = many.finding.strand_radii[:, :nodule_looks.SPICULES].amax((1, 2)) > 0
-    share = [[flag[many.labels == k].float().mean().item() for k in range(3)] for flag in (
-        spiky, _calcified(many), many.finding.core < 1)]
-    (benign, malignant, metastasis), calcium, glassy = share
-    assert 0 < benign < 0.15 and 0.45 < malignant < 0.67 and metastasis < 0.12
-    assert calcium[0] > 0.12 > 0.06 > calcium[1] and glassy[1] > glassy[0] > glassy[2]
-    medians = [many.diameters[many.labels == k].median().item() for k in range(3)]
-    assert medians == pytest.approx([8, 12.5, 9], rel=0.12)
-    height = [many.positions[many.labels == k, 0].mean().item() for k in range(3)]
-    assert height[1] > height[0] > height[2]
-
-
 def test_metastases_share_patients_and_others_do_not(many):
     per_patient = torch.bincount(many.patients)
     assert len(per_patient) == len(many.anatomy.fat) and per_patient.min() == 1
     shared = per_patient[many.patients] > 1
     assert (many.labels[shared] == 2).all() and 0.6 < shared[many.labels == 2].float().mean() < 0.95
     assert torch.equal(many.nodules_per_scan, per_patient)
-
-
-def test_findings_lie_in_the_lung_and_apart_from_each_other(many):
-    depth = lung.depth(many.anatomy.of(many.patients), many.positions[:, None])[0][:, 0]
-    assert (depth > 0.5).all() and (depth < many.diameters / 2).float().mean() > 0.15
-    same = (many.patients[:, None] == many.patients) & ~torch.eye(600, dtype=torch.bool)
-    gaps = (many.positions[:, None] - many.positions).norm(dim=-1)[same]
-    assert gaps.min() > nodule_places.APART - 15
 
 
 def test_same_seed_same_bits_and_the_generator_advances():
@@ -182,25 +161,6 @@ def test_look_alikes_have_no_mask_and_no_box():
     plain = nodule.render(cases.parameters, lesions=False, **SMALL)
     assert ((cases.images - plain.images).abs().amax((1, 2, 3, 4)) > 100).all()     # but something is there
     assert nodule.draw_candidates(10, seeded(), nodules=0.2).labels.sum() == 2
-
-
-def test_every_look_alike_has_its_form():
-    kinds = torch.arange(3, 8).repeat(20)
-    anatomy = lung.draw(100, seeded(1))
-    across = nodule_looks.diameters(kinds, seeded(2))
-    where = nodule_places.draw(anatomy, torch.arange(100), kinds, across, seeded(3))
-    depth, out = (t[:, 0] for t in lung.depth(anatomy, where[:, None]))
-    looks = nodule_looks.draw(kinds, across, out, depth, seeded(4))
-    bodiless, flat = kinds < 5, looks.radii.amax(1) > 1.5 * looks.radii.amin(1)
-    assert (looks.radii[bodiless] == 0).all() and (flat[~bodiless]).float().mean() > 0.8
-    crossing = (looks.strand_radii[..., 0] > 0).sum(1)
-    assert (crossing[kinds == 3] == 2).all() and (crossing[kinds == 4] == 1).all()
-    assert (looks.solid[kinds == 7] < -75).all() and (looks.solid[kinds < 7] > 0).all()
-    pleural = kinds >= 6
-    assert (depth[pleural] - 0.5).abs().max() < 4 and (depth[~pleural] > 2.5).all()
-    identity = torch.eye(3).expand(100, 3, 3)
-    torch.testing.assert_close(looks.turn @ looks.turn.transpose(1, 2), identity, atol=1e-4, rtol=0)
-    assert ((looks.turn[..., 0] * out).sum(-1)[pleural] > 0.99).all()
 
 
 def test_scans_hold_what_a_froc_curve_needs():

@@ -135,7 +135,8 @@ def test_generated_pages_are_up_to_date():
 
 
 def test_normal_form_drops_timings_and_joins_streams():
-    cell = nbformat.v4.new_code_cell("x", metadata={"execution": {"t": 1}, "tags": ["a"]}, outputs=[
+    timings = {"shell.execute_reply": "2026-01-01"}
+    cell = nbformat.v4.new_code_cell("x", metadata={"execution": timings, "tags": ["a"]}, outputs=[
         nbformat.v4.new_output("stream", name="stdout", text="a\n"),
         nbformat.v4.new_output("stream", name="stdout", text="b\n")])
     cell.execution_count = 1

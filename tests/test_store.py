@@ -1,6 +1,5 @@
 """Studies: stored with provenance, read back, and never older than their code."""
 
-import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from companion import claims, train
+from companion import claims
 from companion.studies import store
 
 STUDIES = store.find()
@@ -51,18 +50,6 @@ def test_interval_equals_scipy(values):
 def test_one_value_has_no_interval():
     with pytest.raises(ValueError, match="at least two"):
         store.estimate([1.0])
-
-
-@pytest.fixture
-def toy(tmp_path, monkeypatch):
-    """A study of the claim ``toy`` and an empty data folder."""
-    source = tmp_path / "toy.py"
-    source.write_text('"""Doc."""\nCLAIM = "toy"\n\n\ndef run(seed, device):\n    return {"x": seed}  # why\n')
-    module = SimpleNamespace(CLAIM="toy", run=lambda seed, device: {"x": float(seed)}, __file__=str(source))
-    monkeypatch.setattr(store, "find", lambda: {"toy": module})
-    monkeypatch.setattr(store, "PACKAGE", tmp_path)
-    monkeypatch.setenv("COMPANION_DATA", str(tmp_path / "data"))
-    return module
 
 
 def test_record_and_read_back(toy, device):
@@ -108,23 +95,3 @@ def test_missing_study_missing_result_and_missing_number_say_so(toy):
     store.record("toy", range(2), torch.device("cpu"))
     with pytest.raises(store.StudyError, match="no number 'y', but: x"):
         store.stored("toy").estimate("y")
-
-
-def test_command_line_runs_a_study(toy, capsys):
-    assert train.main(["study", "toy", "--seeds", "2", "--device", "cpu"]) == 0
-    assert "x: 0.5 (95 % interval" in capsys.readouterr().out
-    assert json.loads(Path(store.folders.data(), "studies", "toy.json").read_text())["seeds"] == [0, 1]
-
-
-@pytest.mark.parametrize(("arguments", "says"), [(["study", "none"], "no study of 'none'"),
-                                                 (["study", "toy", "--seeds", "1"], "at least 2"),
-                                                 (["study", "toy", "--device", "tpu9"], "unknown to torch")])
-def test_command_line_explains_mistakes_in_one_line(toy, capsys, arguments, says):
-    assert train.main(arguments) == 2
-    error = capsys.readouterr().err
-    assert says in error and error.count("\n") == 1
-
-
-def test_command_line_lists_the_claims(capsys):
-    assert train.main(["claims"]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == len(claims.load())

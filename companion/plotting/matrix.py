@@ -43,7 +43,9 @@ def connections(matrices: Mapping[str, Tensor], *, limit: float) -> Figure:
     """
     fig = figure(7.5, 2.6 * len(matrices))
     for ax, (title, matrix) in zip(fig.subplots(len(matrices), 1, squeeze=False).flat, matrices.items(), strict=True):
-        ax.imshow(matrix.detach().cpu().where(matrix.cpu() != 0, float("nan")).numpy(), cmap="PuOr_r", vmin=-limit, vmax=limit, aspect="auto", alpha=0.55)
+        entries = matrix.detach().cpu()
+        ax.imshow(entries.where(entries != 0, float("nan")).numpy(), cmap="PuOr_r", vmin=-limit, vmax=limit,
+                  aspect="auto", alpha=0.55)
         for r, c in matrix.nonzero().tolist():
             ax.text(c, r, f"{matrix[r, c]:.0f}", ha="center", va="center", fontsize=7)
         ax.set(title=title, xlabel="input pixel (number, row by row)", ylabel="output value (number)",
