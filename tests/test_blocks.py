@@ -2,8 +2,13 @@
 
 import pytest
 import torch
+from torch import nn
 
 from companion.models import blocks
+
+
+def count(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
 
 
 @pytest.mark.parametrize(("dim", "shape", "halved"), [(1, (9,), (4,)), (2, (8, 6), (4, 3)), (3, (4, 6, 8), (2, 3, 4))])
