@@ -43,7 +43,8 @@ def test_kinds_differ_in_how_often_they_show_each_feature(nodules):
             (found.core == 0, [r.glass for r in rows]),
             ((found.core > 0) & (found.core < 1), [r.part_solid for r in rows]),
             (calcified(found), [r.calcified * (1 - r.glass - r.part_solid) for r in rows]),
-            (thick[:, TAIL] > 0, [r.tail for r in rows]), (thick[:, CONVERGING].amax(1) > 0, [r.converging for r in rows]),
+            (thick[:, TAIL] > 0, [r.tail for r in rows]),
+            (thick[:, CONVERGING].amax(1) > 0, [r.converging for r in rows]),
             (thick[:, FEEDING] > 0, [r.fed for r in rows])):
         for share, p in zip(shares(flag, kinds), expected, strict=True):
             assert abs(share - p) <= 3 * (p * (1 - p) / 300) ** 0.5 + 0.01

@@ -37,3 +37,17 @@ def test_groups_put_means_and_intervals_side_by_side():
     assert [end[1] for end in bar.get_segments()[0]] == [0.5, 2]
     assert list(first.get_xdata()) < list(second.get_xdata()) and first.get_marker() != second.get_marker()
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["left", "right"]
+
+
+def test_grid_of_groups_shares_scale_and_legend():
+    series = {"a": {"left": (1, 0.5, 2)}, "b": {"left": (3, 2, 4)}}
+    larger = {name: {"left": (9, 8, 10)} for name in series}
+    fig = groups.grid({"top": {"first": series, "second": series}, "bottom": {"first": larger, "second": series}},
+                      xlabel="where", line=("second", 2))
+    first, second, third, fourth = fig.axes
+    assert [ax.get_title() or ax.get_title("left") for ax in fig.axes] == ["top", "top", "bottom", "bottom"]
+    assert first.get_ylim() == third.get_ylim() and first.get_ylim()[0] == 0 and first.get_ylim()[1] > 10
+    assert second.get_ylim() == fourth.get_ylim() and second.get_ylim()[1] < 6
+    dashed = [[line.get_ydata() for line in ax.lines if line.get_linestyle() == "--"] for ax in fig.axes]
+    assert dashed == [[], [[2, 2]], [], [[2, 2]]] and third.get_xlabel() == "where"
+    assert [text.get_text() for text in fig.legends[0].texts] == ["a", "b"]

@@ -99,27 +99,26 @@ def claims_page(found: dict) -> str:
              "is an experiment: it is *supported* where every condition holds, *mixed* where some do, *not supported*",
              "where none does, on our data; the numbers are means with 95 % intervals over seeds. A *stated* claim is",
              "a definition. *Not yet* means that no chapter has reached it. This page is written from the notebooks'",
-             "own outputs.", "",
+             "own outputs; each outcome links to the cell where it was found.", "",
              "Phantoms and handwritten digits are not clinical evidence: an outcome says what happened on these data.",
              ""]
     for part, heading in PARTS.items():
         lines += [f"## {heading}", "",
-                  "| claim | review | outcome | found | chapter |", "|---|---|---|---|---|"]
+                  "| claim | review | outcome | found |", "|---|---|---|---|"]
         lines += [_claim_row(c, outcome[c.id], found.get(c.id)) for c in all_claims.values() if c.part == part]
         lines.append("")
     return "\n".join(lines)
 
 
 def _claim_row(claim: claims.Claim, outcome: str, where: list | None) -> str:
-    evidence = link = ""
-    if where:
-        path, finding = where[0]
-        target = path.relative_to(ROOT / "book").with_suffix(".html").as_posix()
-        evidence = "<br>".join(e.replace("|", "\\|") for e in finding["evidence"])
-        link = f'<a href="../{target}#claim-{claim.id}">{read_chapter(path).title}</a>'
     says = f"{claim.says}<br>`{claim.id}`, {claim.kind}"
-    cells = (says, claim.at, f"**{outcome}**" if where else outcome, evidence, link)
-    return "| " + " | ".join(cells) + " |"
+    if not where:
+        return f"| {says} | {claim.at} | {outcome} | |"
+    path, finding = where[0]
+    target = path.relative_to(ROOT / "book").with_suffix(".html").as_posix()
+    link = f'<a href="../{target}#claim-{claim.id}" title="{read_chapter(path).title}">{outcome}</a>'
+    evidence = "<br>".join(e.replace("|", "\\|") for e in finding["evidence"])
+    return f"| {says} | {claim.at} | **{link}** | {evidence} |"
 
 
 def map_page(chapters: list[Chapter]) -> str:

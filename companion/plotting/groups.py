@@ -3,8 +3,32 @@
 from collections.abc import Mapping
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from companion.plotting.style import GREY, figure
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+
+def grid(rows: Mapping[str, Mapping[str, Mapping]], *, xlabel: str, line: tuple[str, float] | None = None) -> Figure:
+    """Panels in rows and columns with one legend; panels in a column share their scale, which starts at 0.
+
+    Args:
+        rows: title of a row, to label of a column's vertical axis, to series as in ``draw``. All rows have the same
+            columns.
+        line: label of a column, and a value to compare with, drawn there as a dashed line.
+    """
+    fig = figure(7.4, 0.6 + 2.5 * len(rows))
+    axes = fig.subplots(len(rows), len(next(iter(rows.values()))), sharex=True, sharey="col", squeeze=False)
+    for row, (title, columns) in zip(axes, rows.items(), strict=True):
+        for ax, (ylabel, series) in zip(row, columns.items(), strict=True):
+            draw(ax, series, ylabel=ylabel, title=title)
+            if line and line[0] == ylabel:
+                ax.axhline(line[1], color=GREY, linestyle="--", linewidth=1)
+    for ax in axes[-1]:                                                  # last, when the scale fits all panels
+        ax.set(ylim=(0, None), xlabel=xlabel)
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=4)
+    return fig
 
 
 def draw(ax: Axes, series: Mapping[str, Mapping[str, tuple[float, float, float]]], *, ylabel: str,
