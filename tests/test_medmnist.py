@@ -55,7 +55,7 @@ def test_every_kind_of_set(tmp_path, name, stored, columns, labels, expected):
     if expected[0] == 3:
         values = np.moveaxis(values, -1, 1)
     assert torch.equal(cases.images, torch.from_numpy(values).reshape(3, *expected))
-    assert next(iter(DataLoader(cases, batch_size=2)))[0].is_contiguous()
+    assert cases.images.is_contiguous()
     assert len(cases.classes) == len(medmnist.info(name.split("_")[0])["label"])
     if columns == 1:
         assert cases.labels.tolist() == contents["test_labels"][:, 0].tolist() and cases.labels.dtype == torch.int64
@@ -104,7 +104,7 @@ def test_other_contents_are_refused(tmp_path, changes, says):
 
 @pytest.mark.parametrize(("name", "stored", "says"), [
     ("nodulemnist3d", (28, 28), r"\(N, D, H, W\)"), ("pathmnist", (28, 28), r"\(N, H, W, 3\)"),
-    ("chestmnist", (28, 28), r"\(N, 14\)"),
+    ("pathmnist", (28, 28, 4), r"\(N, H, W, 3\)"), ("chestmnist", (28, 28), r"\(N, 14\)"),
 ])
 def test_a_file_must_be_what_its_name_says(tmp_path, name, stored, says):
     with pytest.raises(ValueError, match=f"{name}.npz: .* must be .* of shape {says}"):

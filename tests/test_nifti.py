@@ -142,16 +142,16 @@ def test_lengths_are_in_millimetres(tmp_path, unit, factor):
 
 
 def test_slope_and_intercept_are_applied_once(tmp_path):
-    path = written(image(np.array([[[0, 1, 1000]]], np.int16), straight()), tmp_path / "a.nii")
+    stored = np.arange(-500, 1500, dtype=np.int16).reshape(1, 1, -1)
+    path = written(image(stored, straight()), tmp_path / "a.nii")
     raw = bytearray(path.read_bytes())
     raw[112:120] = np.array([0.1, -1024.0], "<f4").tobytes()  # scl_slope and scl_inter of the standard
     path.write_bytes(raw)
-    slope = np.float64(np.float32(0.1))
-    assert nifti.read(path, "CT").array.flatten().tolist() == [
-        np.float32(slope * stored - 1024) for stored in (0, 1, 1000)]
+    expected = (np.float64(np.float32(0.1)) * stored.ravel() - 1024).astype(np.float32)  # rounded once
+    np.testing.assert_array_equal(nifti.read(path, "CT").array.flatten().numpy(), expected)
     raw[112:116] = np.array([0.0], "<f4").tobytes()           # a slope of 0 means: not scaled
     path.write_bytes(raw)
-    assert nifti.read(path, "CT").array.flatten().tolist() == [0, 1, 1000]
+    np.testing.assert_array_equal(nifti.read(path, "CT").array.flatten().numpy(), stored.ravel())
 
 
 def test_sform_comes_before_qform(tmp_path):
@@ -250,6 +250,15 @@ def test_a_file_cut_off_is_refused(tmp_path, keep):
     path = write_field(tmp_path / "a.nii", straight())
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(NiftiError, match=r"^a\.nii: "):
+        nifti.read(path, "MR")
+
+
+def test_a_damaged_header_is_refused(tmp_path):
+    path = write_field(tmp_path / "a.nii", straight())
+    raw = bytearray(path.read_bytes())
+    raw[70:72] = np.array([999], "<i2").tobytes()  # the code of a type that does not exist
+    path.write_bytes(raw)
+    with pytest.raises(NiftiError, match=r"^a\.nii: it can not be read, so it is cut off or damaged .*Copy it again"):
         nifti.read(path, "MR")
 
 

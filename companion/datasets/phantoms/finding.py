@@ -70,15 +70,15 @@ def layers(finding: Finding, offset: Tensor, size: Sequence[int], spacing: Seque
         offset: (N, 3) position of the finding from the middle of the image, in mm.
         size, spacing: of the image, in voxels and in mm.
     """
-    away = [grid((s,), (d,), offset.device) - o[:, None, None] for s, d, o in zip(size, spacing, offset.T, strict=True)]
+    away = [grid((s,), (d,), offset.device)[:, 0] - o[:, None] for s, d, o in zip(size, spacing, offset.T, strict=True)]
     width, shape = max(spacing), (-1, 1, 1, 1)
     exists, share = finding.radii.amin(1).view(shape) > 0, finding.core.view(shape)
-    distance = _distance(finding, [a[..., 0] for a in away], _bulges(finding, offset, size, spacing))
+    distance = _distance(finding, away, _bulges(finding, offset, size, spacing))
     glass = (0.5 - distance / finding.edge.clamp_min(width).view(shape)).clamp(0, 1) * (exists & (share < 1))
     inner = distance + (1 - share) * finding.radii.mean(1).view(shape)
     lines = strands(finding.strands, finding.strand_radii, size, spacing, -offset, width)
     solid = torch.maximum(occupancy(inner, width) * (exists & (share > 0)), lines)
-    return Layers(glass, solid, _included(finding, [a[..., 0] for a in away], solid, width))
+    return Layers(glass, solid, _included(finding, away, solid, width))
 
 
 def _distance(finding: Finding, away: list[Tensor], bulge: Tensor) -> Tensor:

@@ -52,7 +52,7 @@ LOOKS = (Look(8.0, 0.40, 0.25, 0.07, 0.05, 0.10, 0.28, 0.08, 0.08, 0.08, 0.10, 1
 
 
 def diameters(kinds: Tensor, generator: torch.Generator, diameter: float = 1.0) -> Tensor:
-    """Diameters (N,) in mm, log-normal around each kind's median times ``diameter``, between 4 and 28 mm."""
+    """Diameters (N,) in mm: log-normal around each kind's median, cut off at 4 and 28 mm, times ``diameter``."""
     row = _rows(kinds)
     spread = torch.randn(len(kinds), generator=generator, device=kinds.device) * row.spread
     return (row.diameter * spread.exp()).clamp(4, 28) * diameter
