@@ -256,6 +256,7 @@ def test_erased_boxes_are_as_in_the_paper(generator, size):
 def test_the_seed_decides_everything(device, size):
     images = noise(8, 1, *size, device=device)
     one, same, other = (draw(8, size, ALL, torch.Generator().manual_seed(seed)) for seed in (5, 5, 6))
+    assert one.seed == same.seed != other.seed
     assert torch.equal(apply(images, one), apply(images, same))
     assert torch.equal(apply(images, one), apply(images, one))
     assert not torch.equal(apply(images, one), apply(images, other))

@@ -90,12 +90,12 @@ def test_a_table_as_spreadsheets_write_it(tmp_path):
 
 @pytest.mark.parametrize("size", [4, (4, 4)])
 def test_a_size_resizes_all(tmp_path, size, generator):
-    noise = (torch.rand(8, 16, generator=generator) * 255).to(torch.uint8)
+    noise = (torch.rand(16, 64, generator=generator) * 255).to(torch.uint8)
     make(tmp_path, "file,label\na.png,x\nb.png,y\n", a=noise.numpy(), b=np.full((4, 4), 51, np.uint8))
     images = folder.load(tmp_path, size=size).images
     assert images.shape == (2, 1, 4, 4)
     assert torch.equal(images[1], torch.full((1, 4, 4), 51 / 255))
-    assert images[0].std() < 0.6 * (noise / 255).std()  # smoothed as it shrinks: no grey level is picked at random
+    assert images[0].std() < 0.3 * (noise / 255).std()  # smoothed as it shrinks: no grey level is picked at random
 
 
 # What is refused
