@@ -58,7 +58,7 @@ def test_benign_and_malignant_overlap(nodules):
     found, across, kinds = nodules
     benign, malignant = across[kinds == 0], across[kinds == 1]
     auc = (malignant[:, None] > benign).float().mean()
-    assert 0.7 < auc < 0.87
+    assert 0.75 < auc < 0.9
     for flag in (found.strand_radii[:, SPICULES].amax((1, 2)) > 0, found.core < 1, calcified(found)):
         assert all(0 < share < 1 for share in shares(flag, kinds)[:2])
 
