@@ -20,11 +20,15 @@ ARROWS = {
     r"studies\..*": r"(?!train|plotting).*",
     r"models": r"models\..*",
     r"models\.(?!blocks).*": r"models\.blocks",
+    r"engine": r"checkpoints|distributed|hardware|progress",
+    r"datasets\.batches": r"distributed",
     r"datasets\.(dicom.*|nifti)": r"datasets\.(volume|dicom_file)",
     r"datasets\.(medmnist|folder|splits|augment)": r"folders|datasets\.cases",
+    r"datasets\.reports.*": r"datasets\.reports.*",
     r"datasets\.phantoms\..*": r"ct|mri|datasets\.(cases|phantoms\..*)",
     r"plotting\.(?!style).*": r"plotting\..*",
     r"claims": r"plotting\.strip",
+    r"radiomics": r"datasets\.cases",
 }
 LIMIT = 300
 

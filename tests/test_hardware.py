@@ -60,3 +60,46 @@ def test_the_two_streams_do_not_disturb_each_other():
 
 def test_the_generator_is_on_the_cpu():
     assert hardware.seed(0).device == torch.device("cpu")
+
+
+def test_best_is_plain_float32_on_the_cpu():
+    best = hardware.Hardware.best(torch.device("cpu"))
+    assert (best.precision, best.channels_last, best.compiled) == (None, False, False)
+
+
+def test_best_on_a_gpu_asks_for_bfloat16_and_channels_last(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    best = hardware.Hardware.best(torch.device("cuda"))
+    assert (best.precision, best.channels_last) == (torch.bfloat16, True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
+    assert hardware.Hardware.best(torch.device("cuda")).precision is None
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_channels_last_changes_the_layout_and_no_value(device, axes):
+    conv = (torch.nn.Conv2d, torch.nn.Conv3d)[axes - 2](3, 4, 3)
+    x = torch.rand(2, 3, *[8] * axes)
+    expected = conv(x)
+    last = hardware.Hardware(device, channels_last=True)
+    assert last.prepare(conv) is conv
+    moved = last.move(x)
+    assert moved.shape == x.shape and moved.stride(1) == 1 and conv.weight.stride(1) == 1
+    torch.testing.assert_close(conv(moved).cpu(), expected, rtol=1e-4, atol=1e-5)
+    assert last.move(torch.zeros(3)).shape == (3,)                                   # labels have no layout
+
+
+def test_autocast_computes_in_the_precision_asked_for(device):
+    layer = torch.nn.Linear(2, 2).to(device)
+    for precision, found in ((None, torch.float32), (torch.bfloat16, torch.bfloat16)):
+        with hardware.Hardware(device, precision).autocast():
+            assert layer(torch.zeros(1, 2, device=device)).dtype == found
+
+
+def test_compiled_asks_torch_to_compile(monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: asked.append(self))
+    layer = torch.nn.Linear(1, 1)
+    hardware.Hardware(torch.device("cpu")).prepare(layer)
+    assert not asked
+    hardware.Hardware(torch.device("cpu"), compiled=True).prepare(layer)
+    assert asked == [layer]

@@ -1,5 +1,7 @@
 """Studies: stored with provenance, read back, and never older than their code."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -95,3 +97,40 @@ def test_missing_study_missing_result_and_missing_number_say_so(toy):
     store.record("toy", range(2), torch.device("cpu"))
     with pytest.raises(store.StudyError, match="no number 'y', but: x"):
         store.stored("toy").estimate("y")
+
+
+def test_a_run_that_was_cut_off_goes_on_where_it_stopped(toy):
+    ran = []
+
+    def run(seed, device):
+        ran.append(seed)
+        if len(ran) == 2:
+            raise KeyboardInterrupt
+        return {"x": float(seed)}
+
+    toy.run = run
+    with pytest.raises(KeyboardInterrupt):
+        store.record("toy", range(3), torch.device("cpu"))
+    assert store.record("toy", range(3), torch.device("cpu")).numbers == {"x": [0.0, 1.0, 2.0]}
+    assert ran == [0, 1, 1, 2]                                           # seed 0 was not run again
+    assert not list(Path(store.folders.data(), "cache", "studies").iterdir())
+
+
+def test_changed_code_does_not_go_on_with_old_numbers(toy):
+    def broken(seed, device):
+        if seed:
+            raise KeyboardInterrupt
+        return {"x": -1.0}
+
+    toy.run = broken
+    with pytest.raises(KeyboardInterrupt):
+        store.record("toy", range(2), torch.device("cpu"))
+    Path(toy.__file__).write_text('CLAIM = "toy"\n')
+    toy.run = lambda seed, device: {"x": float(seed)}
+    assert store.record("toy", range(2), torch.device("cpu")).numbers == {"x": [0.0, 1.0]}
+
+
+def test_jobs_give_the_same_numbers_in_the_order_of_the_seeds(toy, monkeypatch):
+    monkeypatch.setattr(store, "ProcessPoolExecutor", lambda jobs, mp_context: ThreadPoolExecutor(jobs))
+    toy.run = lambda seed, device: time.sleep(0.2 - seed / 10) or {"x": float(seed)}
+    assert store.record("toy", [0, 1], torch.device("cpu"), jobs=2).numbers == {"x": [0.0, 1.0]}

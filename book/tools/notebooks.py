@@ -83,6 +83,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")           # one thread a notebook: the same last digits on any machine
+    os.environ["COMPANION_PROGRESS"] = "0"                  # no line of progress in stored outputs
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(OFFLINE), os.environ.get("PYTHONPATH")]))
     paths = [p.resolve() for p in options.notebooks] or find()
     failed = 0

@@ -13,20 +13,18 @@ from companion.plotting.style import ORANGE, figure
 
 def grid(images: Sequence[Tensor], titles: Sequence[str], *, columns: int = 4,
          limits: tuple[float, float] | None = None, spacing: tuple[float, float] | None = None, label: str = "",
-         outlines: Sequence[Tensor | None] | None = None, boxes: Sequence[Tensor | None] | None = None,
-         width: float = 7.5) -> Figure:
+         outlines: Sequence[Tensor | None] | None = None, boxes: Sequence[Tensor | None] | None = None) -> Figure:
     """Images, each (H, W), in rows of ``columns``, with one title each.
 
     Args:
         limits, spacing, label: as in ``images.row``.
         outlines: a mask (H, W) for each image, drawn as a contour; None for an image without one.
         boxes: (n, 4) for each image as (x0, y0, x1, y1) in pixels, the upper edge exclusive; None for none.
-        width: of the figure, in inches.
     """
     rows = -(-len(images) // columns)
     tall = max(image.shape[-2] * (spacing or (1, 1))[0] / (image.shape[-1] * (spacing or (1, 1))[1])
                for image in images)
-    fig = figure(width, rows * (width / columns * tall * 0.8 + 0.45))
+    fig = figure(7.5, rows * (7.5 / columns * tall * 0.8 + 0.45))
     axes = fig.subplots(rows, columns, squeeze=False)
     for i, ax in enumerate(axes.flat):
         if i >= len(images):

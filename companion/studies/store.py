@@ -5,13 +5,16 @@ import hashlib
 import importlib
 import io
 import json
+import multiprocessing
 import os
 import pkgutil
 import platform
+import shutil
 import statistics
 import time
 import tokenize
 from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
@@ -72,8 +75,14 @@ def find() -> dict[str, ModuleType]:
     return {m.CLAIM: m for m in modules if hasattr(m, "CLAIM")}
 
 
-def record(claim: str, seeds: Iterable[int], device: torch.device) -> Study:
+def record(claim: str, seeds: Iterable[int], device: torch.device, jobs: int = 1) -> Study:
     """Run the study of a claim over the seeds and store it, atomically, in ``data/studies``.
+
+    Each seed's numbers are kept in ``data/cache/studies`` as soon as they are there: a run that was cut off goes on
+    where it stopped, unless the code or the device has changed since.
+
+    Args:
+        jobs: seeds that run side by side, each in a process with the threads of this one.
 
     Raises:
         StudyError: for a claim that has no study.
@@ -81,20 +90,33 @@ def record(claim: str, seeds: Iterable[int], device: torch.device) -> Study:
     module = find().get(claim)
     if module is None:
         raise StudyError(f"no study of {claim!r}; there are: {', '.join(find())}")
-    results, seconds = [], []
-    for seed in (seeds := list(seeds)):
-        start = time.perf_counter()
-        results.append(module.run(seed, device))
-        seconds.append(round(time.perf_counter() - start, 1))
-    numbers = {name: [r[name] for r in results] for name in results[0]}
+    seeds, source = list(seeds), source_hash(module)
+    cache = folders.data() / "cache" / "studies" / f"{claim}-{device.type}-{source[:16]}"
+    cache.mkdir(parents=True, exist_ok=True)
+    todo = [seed for seed in seeds if not (cache / f"{seed}.json").exists()]
+    if jobs == 1 or len(todo) < 2:
+        for seed in todo:
+            _run(claim, seed, device, torch.get_num_threads(), cache)
+    else:
+        with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+            for done in [pool.submit(_run, claim, seed, device, torch.get_num_threads(), cache) for seed in todo]:
+                done.result()
+    results = [json.loads((cache / f"{seed}.json").read_text(encoding="utf-8")) for seed in seeds]
+    numbers = {name: [r["numbers"][name] for r in results] for name in results[0]["numbers"]}
     versions = {"python": platform.python_version(), "torch": torch.__version__}
-    study = Study(claim, seeds, numbers, seconds, _name(device), torch.get_num_threads(), versions, source_hash(module))
-    path = _path(claim)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(asdict(study), indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    study = Study(claim, seeds, numbers, [r["seconds"] for r in results], _name(device), torch.get_num_threads(),
+                  versions, source)
+    _put(_path(claim), json.dumps(asdict(study), indent=1) + "\n")
+    shutil.rmtree(cache)
     return study
+
+
+def _run(claim: str, seed: int, device: torch.device, threads: int, cache: Path) -> None:
+    torch.set_num_threads(threads)
+    start = time.perf_counter()
+    numbers = find()[claim].run(seed, device)
+    seconds = round(time.perf_counter() - start, 1)
+    _put(cache / f"{seed}.json", json.dumps({"numbers": numbers, "seconds": seconds}))
 
 
 def stored(claim: str) -> Study:
@@ -123,6 +145,13 @@ def source_hash(module: ModuleType) -> str:
     code = "".join(f"# {f.relative_to(PACKAGE)}\n{_bare(f.read_text(encoding='utf-8'))}\n"
                    for f in sorted(files))
     return hashlib.sha256(code.encode()).hexdigest()
+
+
+def _put(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
 
 
 def _path(claim: str) -> Path:

@@ -1,0 +1,144 @@
+"""Checkpoints: tensors as safetensors, all else as JSON, written so that a crash at any moment leaves a whole one.
+
+Book: Part 2, the training loop. The tensors go into a new file, the JSON beside it names that file with its SHA-256,
+and is put in place in one step as the last act. No pickle: a checkpoint from elsewhere can not run code.
+"""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+LATEST, PREVIOUS = "checkpoint.json", "previous.json"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is damaged or belongs to another network."""
+
+
+def prepare(folder: str | Path) -> Path:
+    """Make the folder where it is missing and see that it can be written to, before hours of training.
+
+    Raises:
+        CheckpointError: where it can not.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _put(folder / "writable.partial", b"")
+        (folder / "writable.partial").unlink()
+    except OSError as error:
+        raise CheckpointError(f"the folder {folder} can not be written to ({error.strerror}): take another") from error
+    return folder
+
+
+def write(folder: Path, tensors: dict[str, Tensor], values: object) -> None:
+    """Store named tensors and values that JSON can hold as the latest checkpoint; the one before it is kept too.
+
+    Raises:
+        OSError: where the disk is full or unwritable; the last checkpoint is then still whole.
+        TypeError: for values that JSON can not hold.
+    """
+    content = _bytes(tensors)
+    digest = hashlib.sha256(content).hexdigest()
+    entry = json.dumps({"file": f"{digest[:16]}.safetensors", "sha256": digest, "values": values}, indent=1)
+    _put(folder / f"{digest[:16]}.safetensors", content)
+    if (folder / LATEST).exists():
+        _put(folder / PREVIOUS, (folder / LATEST).read_bytes())
+    _put(folder / LATEST, entry.encode())
+    kept = {json.loads((folder / name).read_bytes())["file"] for name in (LATEST, PREVIOUS) if (folder / name).exists()}
+    for old in folder.glob("*.safetensors"):
+        if old.name not in kept:
+            old.unlink()
+
+
+def read(folder: Path) -> tuple[dict[str, Tensor], object] | None:
+    """The latest checkpoint, on the CPU; None where there is none.
+
+    Raises:
+        CheckpointError: where it is damaged.
+    """
+    place = folder / LATEST
+    if not place.exists():
+        return None
+    try:
+        entry = json.loads(place.read_bytes())
+        content = (folder / entry["file"]).read_bytes()
+        if hashlib.sha256(content).hexdigest() != entry["sha256"]:
+            raise CheckpointError(f"{entry['file']} is not what was written, its SHA-256 differs")
+        return load(content), entry["values"]
+    except (ValueError, KeyError, TypeError, OSError, SafetensorError) as error:
+        raise CheckpointError(f"the checkpoint in {folder} is damaged ({error}). To go on from the one before, replace "
+                              f"{LATEST} by {PREVIOUS}; to begin anew, empty the folder") from error
+
+
+def save_weights(model: nn.Module, path: str | Path) -> None:
+    """Store a network's parameters and buffers as a safetensors file, in one step."""
+    _put(Path(path), _bytes(model.state_dict()))
+
+
+def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
+    """Fill a network with the parameters and buffers of a safetensors file; returns it.
+
+    Raises:
+        FileNotFoundError: where there is no file.
+        CheckpointError: where the file is damaged or belongs to a network of other layers.
+    """
+    try:
+        restore(model, load(Path(path).read_bytes()), Path(path).name)
+    except SafetensorError as error:
+        raise CheckpointError(f"{Path(path).name} is damaged ({error}): fetch or make it again") from error
+    return model
+
+
+def restore(model: nn.Module, tensors: dict[str, Tensor], name: str) -> None:
+    """Fill a network with named tensors.
+
+    Raises:
+        CheckpointError: where names or shapes differ from the network's; the network is then unchanged.
+    """
+    own = {n: tuple(t.shape) for n, t in model.state_dict().items()}
+    theirs = {n: tuple(t.shape) for n, t in tensors.items()}
+    if wrong := sorted(n for n in own.keys() | theirs.keys() if own.get(n) != theirs.get(n)):
+        n = wrong[0]
+        raise CheckpointError(f"{name} belongs to another network: {n} is {theirs.get(n, 'missing')} there and "
+                              f"{own.get(n, 'missing')} here, and {len(wrong) - 1} more differ. Build the network it "
+                              "was made with")
+    model.load_state_dict(tensors)
+
+
+def _bytes(tensors: dict[str, Tensor]) -> bytes:
+    """As safetensors; clones, since the format stores no tensor that shares memory or has its channels last."""
+    plain = torch.contiguous_format
+    return save({name: tensor.detach().cpu().clone(memory_format=plain) for name, tensor in tensors.items()})
+
+
+def _put(path: Path, content: bytes) -> None:
+    """Write a file in one step: under another name first, on the disk before it takes its name."""
+    partial = path.with_name(f"{path.name}.partial")
+    with open(partial, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
+def random_states() -> dict[str, Tensor]:
+    """States of torch's own random streams: CPU, and each GPU in use."""
+    states = {"random.cpu": torch.get_rng_state()}
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        states |= {f"random.cuda{i}": s for i, s in enumerate(torch.cuda.get_rng_state_all())}
+    return states
+
+
+def restore_random_states(tensors: dict[str, Tensor]) -> None:
+    """Put torch's own random streams back to where ``random_states`` found them."""
+    torch.set_rng_state(tensors["random.cpu"])
+    for name in tensors:
+        if name.startswith("random.cuda"):
+            torch.cuda.set_rng_state(tensors[name], int(name.removeprefix("random.cuda")))

@@ -1,0 +1,94 @@
+"""Two processes on the CPU must do what one does; when one fails, both end."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import distributed_run
+import pytest
+import torch
+from torch import nn
+
+from companion import checkpoints, distributed
+
+SCRIPT = Path(distributed_run.__file__)
+
+
+def torchrun(*arguments, processes=2):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}",
+               f"--master-port={port}", "--master-addr=127.0.0.1", SCRIPT, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=240,
+                          env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"})
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """What two processes found, and their folder."""
+    folder = tmp_path_factory.mktemp("two")
+    done = torchrun(folder)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)], folder
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    """What a single process finds."""
+    return distributed_run.run(tmp_path_factory.mktemp("one"))
+
+
+@pytest.mark.local
+def test_same_loss_curve_as_one_process(one, two):
+    for found in two[0]:
+        for ours, theirs in zip(found["history"], one["history"], strict=True):
+            assert ours == pytest.approx(theirs, rel=1e-5)
+        assert found["weights"] == pytest.approx(one["weights"], abs=1e-5)
+    assert one["history"][-1]["train loss"] < one["history"][0]["train loss"]
+
+
+@pytest.mark.local
+def test_predictions_are_gathered_exactly(one, two):
+    for found in two[0]:
+        assert found["targets"] == one["targets"] and len(found["targets"]) == 11
+        assert found["outputs"] == pytest.approx(one["outputs"], abs=1e-5)
+        assert found["history"][-1]["count"] == 11
+
+
+@pytest.mark.local
+def test_one_checkpoint_serves_a_single_process_too(one, two):
+    tensors, values = checkpoints.read(two[1] / "checkpoints")
+    assert len(values["history"]) == 5
+    assert tensors["model.0.weight"].flatten().tolist() == pytest.approx(one["weights"][:32], abs=1e-5)
+
+
+@pytest.mark.local
+def test_when_one_process_fails_both_end_with_an_error(tmp_path):
+    done = torchrun(tmp_path, 1)
+    assert done.returncode != 0 and "this process fails" in done.stderr
+    assert not list(tmp_path.glob("*.json"))
+
+
+def test_a_single_process_needs_none_of_it():
+    model, x = nn.Linear(2, 1), torch.arange(4.0)
+    assert (distributed.world(), distributed.rank()) == (1, 0)
+    assert distributed.wrap(model) is model
+    assert distributed.weighted(x, 3) is x and distributed.total(x) is x and distributed.gather(x) is x
+    assert torch.equal(distributed.share(x), x)
+    with distributed.processes(torch.device("cpu")) as device:
+        assert device == torch.device("cpu")
+
+
+def test_shares_are_disjoint_and_complete(monkeypatch):
+    x = torch.arange(7)
+    monkeypatch.setattr(distributed, "world", lambda: 3)
+    shares = []
+    for rank in range(3):
+        monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
+        shares.append(distributed.share(x))
+    assert [len(s) for s in shares] == [3, 2, 2]
+    assert torch.equal(torch.cat(shares).sort().values, x)
