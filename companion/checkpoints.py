@@ -30,7 +30,7 @@ def prepare(folder: str | Path) -> Path:
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _put(folder / "writable.partial", b"")
+        put(folder / "writable.partial", b"")
         (folder / "writable.partial").unlink()
     except OSError as error:
         raise CheckpointError(f"the folder {folder} can not be written to ({error.strerror}): take another") from error
@@ -47,10 +47,10 @@ def write(folder: Path, tensors: dict[str, Tensor], values: object) -> None:
     content = _bytes(tensors)
     digest = hashlib.sha256(content).hexdigest()
     entry = json.dumps({"file": f"{digest[:16]}.safetensors", "sha256": digest, "values": values}, indent=1)
-    _put(folder / f"{digest[:16]}.safetensors", content)
+    put(folder / f"{digest[:16]}.safetensors", content)
     if (folder / LATEST).exists():
-        _put(folder / PREVIOUS, (folder / LATEST).read_bytes())
-    _put(folder / LATEST, entry.encode())
+        put(folder / PREVIOUS, (folder / LATEST).read_bytes())
+    put(folder / LATEST, entry.encode())
     kept = {json.loads((folder / name).read_bytes())["file"] for name in (LATEST, PREVIOUS) if (folder / name).exists()}
     for old in folder.glob("*.safetensors"):
         if old.name not in kept:
@@ -79,7 +79,7 @@ def read(folder: Path) -> tuple[dict[str, Tensor], object] | None:
 
 def save_weights(model: nn.Module, path: str | Path) -> None:
     """Store a network's parameters and buffers as a safetensors file, in one step."""
-    _put(Path(path), _bytes(model.state_dict()))
+    put(Path(path), _bytes(model.state_dict()))
 
 
 def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
@@ -118,8 +118,12 @@ def _bytes(tensors: dict[str, Tensor]) -> bytes:
     return save({name: tensor.detach().cpu().clone(memory_format=plain) for name, tensor in tensors.items()})
 
 
-def _put(path: Path, content: bytes) -> None:
-    """Write a file in one step: under another name first, on the disk before it takes its name."""
+def put(path: Path, content: bytes) -> None:
+    """Write a file in one step: under another name first, on the disk before it takes its name.
+
+    Raises:
+        OSError: where that fails; a file of that name is then as it was.
+    """
     partial = path.with_name(f"{path.name}.partial")
     with open(partial, "wb") as file:
         file.write(content)

@@ -1,12 +1,28 @@
-"""Command line: ``companion claims`` and ``companion study CLAIM``."""
+"""Command line: look at the machine, train a network, run a study, list the claims.
+
+Training also runs in several processes: ``torchrun --nproc-per-node 2 -m companion.train train ...``, see
+``companion.distributed``.
+"""
 
 import argparse
+import importlib
+import inspect
+import json
 import sys
+from pathlib import Path
 
 import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
 
-from companion import claims, hardware
+from companion import checkpoints, claims, distributed, doctor, engine, hardware
+from companion.datasets import folder, medmnist, splits
+from companion.datasets.batches import Batches
+from companion.datasets.cases import Cases
+from companion.models import MODELS
 from companion.studies import store
+
+PHANTOMS = ("chest", "mammogram", "pelvis")   # whose images are 2D, with one class each
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -14,24 +30,58 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
-    except (ValueError, OSError) as error:
-        print(f"companion: {error}", file=sys.stderr)
+    except (ValueError, OSError, engine.TrainingError) as error:
+        print(f"companion: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="companion", description=__doc__)
+    parser = argparse.ArgumentParser(prog="companion", description=__doc__.partition("\n")[0])
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    listing = commands.add_parser("claims", help="list the claims of the review that the book puts to the test")
-    listing.set_defaults(run=_claims)
+    look = commands.add_parser("doctor", help="show versions, device and data found, for a question or a bug report")
+    look.set_defaults(run=_doctor)
+    _add_train(commands.add_parser(
+        "train", help="train a network on a phantom, a MedMNIST set or a folder of images",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        description="Prints one line an epoch. Cut off and called again with the same --folder, it goes on and ends "
+                    "with the same weights. Several processes: torchrun --nproc-per-node N -m companion.train train "
+                    "..., with the same options."))
     study = commands.add_parser("study", help="run the experiment behind a measured claim and store its numbers",
-                                description="Runs over several seeds and writes data/studies/CLAIM.json.")
+                                description="Runs over several seeds and writes data/studies/CLAIM.json. Cut off and "
+                                            "called again, it goes on with the seeds that are missing.")
     study.add_argument("claim", metavar="CLAIM", help="id of the claim, such as relu-trains-better")
     study.add_argument("--seeds", type=int, default=5, metavar="N", help="seeds 0 to N-1, at least 2 (default: 5)")
+    study.add_argument("--jobs", type=int, default=1, metavar="J", help="seeds that run side by side (default: 1)")
     study.add_argument("--device", metavar="D", help="cpu, cuda, ... (default: a GPU where there is one)")
     study.set_defaults(run=_study)
+    listing = commands.add_parser("claims", help="list the claims of the review that the book puts to the test")
+    listing.set_defaults(run=_claims)
     return parser
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", required=True, metavar="SET", help=f"a phantom ({', '.join(PHANTOMS)}), a MedMNIST "
+                        "set such as pneumoniamnist or the path of its npz, or a folder with labels.csv")
+    parser.add_argument("--model", default="small_gap_cnn", choices=sorted(MODELS), help="architecture")
+    parser.add_argument("--epochs", type=int, default=10, metavar="N", help="times through the training set")
+    parser.add_argument("--batch", type=int, default=32, metavar="N", help="cases in a mini-batch, over all processes")
+    parser.add_argument("--rate", type=float, default=0.001, metavar="R", help="learning rate of Adam")
+    parser.add_argument("--patience", type=int, metavar="N", help="stop after N epochs without a better development "
+                        "loss, and keep the best weights")
+    parser.add_argument("--cases", type=int, default=500, metavar="N", help="cases of a phantom to make")
+    parser.add_argument("--size", type=int, default=32, metavar="S", help="pixels across an image, but for MedMNIST")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of data, weights and order")
+    parser.add_argument("--folder", type=Path, metavar="F", help="where to keep checkpoint, weights and history")
+    parser.add_argument("--test", action="store_true", help="evaluate the test set at the end: once, when all is "
+                        "chosen")
+    parser.add_argument("--device", metavar="D", help="cpu, cuda, ...; without it a GPU where there is one")
+    parser.set_defaults(run=_train)
+
+
+def _doctor(_: argparse.Namespace) -> None:
+    for name, finding in doctor.examine().items():
+        print(f"{name:18} {finding}")
 
 
 def _claims(_: argparse.Namespace) -> None:
@@ -40,16 +90,77 @@ def _claims(_: argparse.Namespace) -> None:
 
 
 def _study(options: argparse.Namespace) -> None:
-    if options.seeds < 2:
-        raise ValueError(f"--seeds is {options.seeds}, but an interval needs at least 2")
-    try:
-        device = torch.device(options.device) if options.device else hardware.device()
-    except RuntimeError as error:
-        raise ValueError(f"--device is {options.device!r}, unknown to torch: use cpu, cuda or cuda:1") from error
-    study = store.record(options.claim, range(options.seeds), device)
+    _require_at_least("--seeds", options.seeds, 2)
+    _require_at_least("--jobs", options.jobs, 1)
+    study = store.record(options.claim, range(options.seeds), _device(options.device), options.jobs)
     for name in study.numbers:
         print(f"{name}: {study.estimate(name)}")
     print(f"{sum(study.seconds):.0f} s on {study.device}")
+
+
+def _train(options: argparse.Namespace) -> None:
+    for name in ("epochs", "batch", "cases", "size"):
+        _require_at_least(f"--{name}", getattr(options, name), 1)
+    with distributed.processes(_device(options.device)) as device:
+        _run(options, hardware.Hardware.best(device))
+
+
+def _run(options: argparse.Namespace, machine: hardware.Hardware) -> None:
+    generator = hardware.seed(options.seed)
+    data = _split(options, generator)
+    mean, spread = data.train.images.mean(), data.train.images.std()          # of the training set alone
+
+    def batches(cases: Cases, draws: torch.Generator | None = None) -> Batches:
+        return Batches((cases.images - mean) / spread, cases.labels, options.batch, draws)
+
+    model = _model(options.model, data.train)
+    watch = engine.Development(batches(data.development), {"accuracy": _accuracy}, options.patience)
+    history = engine.fit(model, cross_entropy, torch.optim.Adam(model.parameters(), lr=options.rate),
+                         batches(data.train, generator), options.epochs, development=watch, folder=options.folder,
+                         hardware=machine)
+    if options.test:
+        outputs, labels = engine.predict(model, batches(data.test()), machine)
+    if distributed.rank():
+        return
+    for record in history:
+        print(", ".join(f"{name} {value:.4g}" for name, value in record.items()))
+    if options.test:
+        print(f"test loss {cross_entropy(outputs, labels):.4g}, accuracy {_accuracy(outputs, labels):.4g}, "
+              f"{len(labels)} cases")
+    if options.folder:
+        checkpoints.save_weights(model, options.folder / "weights.safetensors")
+        checkpoints.put(options.folder / "history.json", (json.dumps(history, indent=1) + "\n").encode())
+
+
+def _split(options: argparse.Namespace, generator: torch.Generator) -> splits.Split:
+    if options.data in PHANTOMS:
+        phantom = importlib.import_module(f"companion.datasets.phantoms.{options.data}")
+        return splits.split(phantom.make(options.cases, generator, size=(options.size, options.size)), generator)
+    if Path(options.data).is_dir():
+        return splits.split(folder.load(options.data, size=options.size), generator)
+    return splits.Split(*(medmnist.load(options.data, subset) for subset in medmnist.SUBSETS))
+
+
+def _model(name: str, cases: Cases) -> torch.nn.Module:
+    channels, size = cases.images.shape[1], cases.images.shape[-1]
+    fixed = {"size": size} if "size" in inspect.signature(MODELS[name]).parameters else {}
+    return MODELS[name](channels, len(cases.classes), **fixed)
+
+
+def _accuracy(outputs: Tensor, labels: Tensor) -> float:
+    return (outputs.argmax(1) == labels).float().mean().item()
+
+
+def _device(name: str | None) -> torch.device:
+    try:
+        return torch.device(name) if name else hardware.device()
+    except RuntimeError as error:
+        raise ValueError(f"--device is {name!r}, unknown to torch: use cpu, cuda or cuda:1") from error
+
+
+def _require_at_least(option: str, value: int, least: int) -> None:
+    if value < least:
+        raise ValueError(f"{option} is {value}, but must be at least {least}")
 
 
 if __name__ == "__main__":

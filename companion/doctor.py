@@ -1,0 +1,52 @@
+"""What this machine offers and what is missing: versions, device, data. ``companion doctor`` prints it."""
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+import torch
+import torch.distributed as dist
+
+from companion import folders
+from companion.hardware import Hardware
+
+PACKAGES = ("companion", "torch", "torchvision", "numpy", "scikit-learn", "scikit-image", "pydicom", "nibabel",
+            "safetensors", "medmnist", "grad-cam", "jupyter-book", "nbval")
+
+
+def examine() -> dict[str, str]:
+    """Findings by name, in the order in which to read them."""
+    best = Hardware.best()
+    return {"python": f"{platform.python_version()} on {platform.system()}, {os.cpu_count()} processor cores",
+            **{name: _version(name) for name in PACKAGES}, "torch": torch.__version__,
+            "device": _device(best.device),
+            "precision": f"{best.precision or torch.float32}".removeprefix("torch.").replace("None", "float32"),
+            "threads": str(torch.get_num_threads()),
+            "several processes": _backends(),
+            "data folder": f"{folders.data()} ({'there' if folders.data().is_dir() else 'not there yet'})",
+            "stored studies": _files("studies", "*.json"),
+            "downloaded sets": _files("cache", "*.npz")}
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _device(device: torch.device) -> str:
+    if device.type != "cuda":
+        return f"{device.type}; no GPU that torch can use" if not torch.cuda.is_available() else device.type
+    memory = torch.cuda.get_device_properties(device).total_memory / 2**30
+    return f"{device}, {torch.cuda.get_device_name(device)}, {memory:.0f} GiB; {torch.cuda.device_count()} in all"
+
+
+def _backends() -> str:
+    found = [name for name, there in (("gloo", dist.is_gloo_available), ("nccl", dist.is_nccl_available)) if there()]
+    return ", ".join(found) or "not in this build of torch"
+
+
+def _files(folder: str, pattern: str) -> str:
+    names = sorted(p.stem for p in (folders.data() / folder).glob(pattern))
+    return f"{len(names)}" + (f" ({', '.join(names)})" if names else "")
