@@ -63,7 +63,7 @@ def train_epoch(model: nn.Module, batches: Pairs, loss: Loss, optimiser: Optimiz
         TrainingError: where that is NaN or infinite.
     """
     model.train()
-    total = torch.zeros(2, device=hardware.device)                       # sum of the losses, number of cases
+    losses, cases = [], []
     for inputs, targets in batches:
         inputs, targets = hardware.move(inputs), hardware.move(targets)
         with hardware.autocast():
@@ -71,9 +71,10 @@ def train_epoch(model: nn.Module, batches: Pairs, loss: Loss, optimiser: Optimiz
         optimiser.zero_grad()
         distributed.weighted(value, len(inputs)).backward()
         optimiser.step()
-        total += torch.stack([value.detach() * len(inputs), value.new_tensor(len(inputs))])
-    summed, cases = distributed.total(total).tolist()
-    return _finite(summed / cases)
+        losses.append(value.detach())
+        cases.append(len(inputs))
+    n = torch.tensor(cases, dtype=torch.float32, device=hardware.device)
+    return _finite((distributed.total(torch.stack(losses).float() @ n) / distributed.total(n.sum())).item())
 
 
 @torch.no_grad()
