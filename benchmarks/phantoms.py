@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from companion.datasets.cases import Cases
-from companion.datasets.phantoms import nodule
+from companion.datasets.phantoms import chest, mammogram, nodule, pelvis, prostate
 from companion.models.blocks import conv_pool
 
 BAR = 10
@@ -24,6 +24,11 @@ BAR = 10
 PHANTOMS: dict[str, Callable[[int, torch.Generator], Cases]] = {
     "nodule, 48 x 48 x 48": nodule.make,
     "nodule candidates, 48 x 48 x 48": nodule.candidates,
+    "chest radiograph, 96 x 96": lambda n, generator: chest.make(n, generator, hospital="both"),
+    "mammogram, 192 x 128": mammogram.make,
+    "mammogram candidates, 64 x 64": lambda n, generator: mammogram.candidates(-(-n // 11), generator),  # some 11 of each
+    "pelvis, 96 x 96": pelvis.make,
+    "prostate, 24 x 64 x 64": prostate.make,
 }
 
 

@@ -55,6 +55,25 @@ def test_occupancy_and_paint_by_hand():
     assert shapes.paint(torch.full((5,), 10.0), share, 30.0).tolist() == [30, 25, 20, 15, 10]
 
 
+def test_parts_are_painted_in_place_one_over_the_other():
+    distances = [torch.tensor([[-1.0, 0.0, 1.0]]), torch.tensor([[1.0, 1.0, -1.0]])]
+    image = torch.full((1, 3), 10.0)
+    same = shapes.paint_parts(image, zip(distances, [torch.tensor(30.0), torch.tensor([[5.0]])], strict=True), 1.0)
+    assert same is image and image.tolist() == [[30, 20, 5]]
+
+
+def test_smooth_noise_is_smooth_standard_and_the_same_in_any_batch_and_at_any_size(device):
+    seeds = torch.arange(300, device=device)
+    noise = shapes.smooth_noise(seeds, (60.0, 40.0), (30, 20), 8.0)
+    assert noise.shape == (300, 30, 20) and noise.device.type == device.type
+    assert noise.std().item() == pytest.approx(1, abs=0.02) and abs(noise.mean().item()) < 0.1
+    assert noise.diff(dim=1).square().mean().sqrt() < 0.35                          # 2 mm of the 16 from bump to bump
+    assert torch.equal(shapes.smooth_noise(seeds[7:8], (60.0, 40.0), (30, 20), 8.0)[0], noise[7])
+    fine = shapes.smooth_noise(seeds[:3], (60.0, 40.0), (90, 60), 8.0)
+    torch.testing.assert_close(fine[:, 1::3, 1::3], noise[:3], atol=1e-5, rtol=0)
+    assert shapes.smooth_noise(seeds[:1], (9.0, 9.0, 9.0), (4, 5, 6), 4.0).shape == (1, 4, 5, 6)
+
+
 def test_tube_volume_and_left_out_tubes():
     points = shapes.grid((40, 24, 24), (1.0, 1.0, 1.0))
     starts, ends = torch.tensor([[[-10.0, 0, 0], [0, 8, 8]]]), torch.tensor([[[10.0, 0, 0], [0, 9, 9]]])

@@ -1,4 +1,4 @@
-"""Write what is generated: pages *Claims* and *Map of the review*, cover, list of data files, README's tree.
+"""Write what is generated: pages *Claims*, *Cards of the phantoms*, *Map of the review*; cover, data files, README's tree.
 
 ``python book/tools/pages.py``; part of ``make book`` and ``make notebooks``. A test fails where the stored pages differ
 from what this writes.
@@ -9,6 +9,8 @@ import base64
 import hashlib
 import json
 import os
+import re
+import textwrap
 import tomllib
 from collections import Counter
 from dataclasses import dataclass
@@ -152,6 +154,31 @@ def _figure_row(name: str, shows: str, tag: str, chapters: list[Chapter]) -> str
     return f"| {name} | {shows} | {figures} | {'<br>'.join(c.link for c in here) or 'not yet'} |"
 
 
+def cards_page() -> str:
+    """The page *Cards of the phantoms*: the docstring of every module that simulates examinations."""
+    lines = ["# Cards of the phantoms", "",
+             "What each simulated examination models and what it does not, where its numbers come from, and its limits.",
+             "Written from the docstrings of the modules themselves. No phantom is clinical evidence. How they look",
+             "stands in [Data of this book](data.ipynb).", ""]
+    for path in sorted((ROOT / "companion" / "datasets").rglob("*.py")):
+        docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        if "\nWhat is modelled\n" in docstring:
+            lines += card(".".join(path.relative_to(ROOT).with_suffix("").parts), docstring)
+    return "\n".join(lines)
+
+
+def card(module: str, docstring: str) -> list[str]:
+    """One card as Markdown: first line as heading, the parts under their names."""
+    head, *blocks = docstring.replace("``", "`").replace("\\*", "*").split("\n\n")
+    lines = [f"## {' '.join(head.split()).partition('. Book')[0].removesuffix('.')}", "", f"{{py:mod}}`{module}`", ""]
+    for block in blocks:
+        if part := re.match(r"(What .*|Numbers and sources|Limits)\n(?=    )", block):
+            lines += [f"**{part[1]}.** {' '.join(textwrap.dedent(block[part.end():]).split())}", ""]
+        else:
+            lines += [" ".join(block.split()), ""]
+    return lines
+
+
 def cover() -> bytes:
     """The picture of the landing page: our Fig. 1, taken from the chapter that draws it."""
     place, tag = COVER
@@ -174,6 +201,7 @@ def pages() -> dict[Path, bytes]:
     """Every generated file with its content."""
     paths = sorted(p for p in (ROOT / "book").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
     return {FRONT / "claims.md": claims_page(claims.collect(ROOT / "book")).encode(),
+            FRONT / "cards.md": cards_page().encode(),
             FRONT / "map.md": map_page([read_chapter(p) for p in paths]).encode(),
             FRONT / "cover.png": cover(),
             ROOT / "data" / "manifest.json": manifest().encode(),

@@ -70,9 +70,10 @@ def estimate(values: list[float]) -> Estimate:
 
 
 def find() -> dict[str, ModuleType]:
-    """All studies by the id of their claim."""
+    """All studies by the id of their claim, or by their ``NAME`` where they serve no claim."""
     modules = [importlib.import_module(f"companion.studies.{m.name}") for m in pkgutil.iter_modules(studies.__path__)]
-    return {m.CLAIM: m for m in modules if hasattr(m, "CLAIM")}
+    named = {getattr(m, "CLAIM", getattr(m, "NAME", None)): m for m in modules}
+    return {name: m for name, m in named.items() if name}
 
 
 def record(claim: str, seeds: Iterable[int], device: torch.device, jobs: int = 1) -> Study:

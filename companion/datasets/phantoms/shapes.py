@@ -6,7 +6,7 @@ a scanner does.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -69,6 +69,20 @@ def paint(image: Tensor, share: Tensor, value: Tensor | float) -> Tensor:
     return image + share * (value - image)
 
 
+def paint_parts(image: Tensor, parts: Iterable[tuple[Tensor, Tensor]], width: float) -> Tensor:
+    """The image (N, \\*size), changed in place: parts painted over each other with soft edges.
+
+    The same as ``paint`` with the ``occupancy`` of one part after the other, in less memory and time.
+
+    Args:
+        parts: signed distance in mm (N, \\*size) and value, a tensor that broadcasts to the image, of each part.
+        width: of the soft edges in mm.
+    """
+    for distance, value in parts:
+        image.lerp_(value, (distance / -width).add_(0.5).clamp_(0, 1))
+    return image
+
+
 def tubes(points: Tensor, starts: Tensor, ends: Tensor, radii: Tensor) -> Tensor:
     """Signed distance in mm to the nearest of S straight tubes with round ends.
 
@@ -111,3 +125,28 @@ def power_law(shape: Sequence[int], beta: float | Tensor, generator: torch.Gener
     spectrum[(slice(None), *[0] * len(axes))] = 0
     texture = torch.fft.ifftn(spectrum, dim=axes).real
     return texture / texture.std(dim=axes, keepdim=True)
+
+
+def smooth_noise(seeds: Tensor, extent: Sequence[float], size: Sequence[int], grain: float,
+                 device: torch.device | None = None) -> Tensor:
+    """Smooth random bumps, the same in any batch, on any device and, at equal extent, at any resolution.
+
+    Random numbers on a lattice, joined by cubic B-splines. Mean 0 and standard deviation 1 over many seeds.
+
+    Args:
+        seeds: (N,) int64, one per image.
+        extent: of the image in mm, one number for each axis; size: in voxels.
+        grain: distance of the lattice points in mm, about half the distance from bump to bump.
+
+    Returns:
+        (N, \\*size), on the device of the seeds, or on the given one.
+    """
+    counts = [math.ceil(e / grain) + 4 for e in extent]
+    noise = torch.stack([torch.randn(counts, generator=torch.Generator().manual_seed(s)) for s in seeds.tolist()])
+    noise = noise.to(device or seeds.device)
+    for axis, (e, s, count) in enumerate(zip(extent, size, counts, strict=True), start=1):
+        place = (torch.arange(s, device=noise.device) + 0.5) * (e / s / grain) + 1
+        far = (place[:, None] - torch.arange(count, device=noise.device)).abs()
+        spline = torch.where(far < 1, 2 / 3 - far ** 2 + far ** 3 / 2, (2 - far).clamp_min(0) ** 3 / 6)
+        noise = (noise.movedim(axis, -1) @ (spline.T / (151 / 315) ** 0.5)).movedim(-1, axis)
+    return noise.contiguous()
