@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from companion.datasets.cases import Cases
-from companion.datasets.phantoms import chest, mammogram, nodule, pelvis, prostate
+from companion.datasets.phantoms import chest, lesion, liver, mammogram, nodule, pelvis, prostate
 from companion.models.blocks import conv_pool
 
 BAR = 10
@@ -25,8 +25,12 @@ PHANTOMS: dict[str, Callable[[int, torch.Generator], Cases]] = {
     "nodule, 48 x 48 x 48": nodule.make,
     "nodule candidates, 48 x 48 x 48": nodule.candidates,
     "chest radiograph, 96 x 96": lambda n, generator: chest.make(n, generator, hospital="both"),
+    "liver masses, 3 x 64 x 64": liver.make,
+    "liver volumes, 24 x 96 x 96": liver.volumes,
+    "liver slices, 96 x 96": liver.slices,
+    "lesions, 96 x 96": lesion.make,
     "mammogram, 192 x 128": mammogram.make,
-    "mammogram candidates, 64 x 64": lambda n, generator: mammogram.candidates(-(-n // 11), generator),  # some 11 of each
+    "mammogram candidates, 64 x 64": lambda n, generator: mammogram.candidates(-(-n // 11), generator),  # 11 of each
     "pelvis, 96 x 96": pelvis.make,
     "prostate, 24 x 64 x 64": prostate.make,
 }

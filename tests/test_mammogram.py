@@ -168,13 +168,20 @@ def test_contrast_dose_and_diameter_do_what_they_say():
     assert grain(0.001) > 1.8 * grain(0.004) > 0
 
 
-def test_density_hides_masses():
-    def contrast(density):
-        findings = mammogram.draw(12, seeded(6), density=density)
-        lesion, plain = (mammogram.render(findings, SIZE, lesions=flag) for flag in (True, False))
-        return (lesion.images - plain.images)[:, 0][lesion.masks["mass"]].mean()
-
-    assert contrast(3) < 0.75 * contrast(0)
+def test_a_mass_takes_the_place_of_the_tissue_around_it(looks):
+    ball = looks.of((looks.kinds == 0).nonzero()[:1, 0])
+    for category in (0, 3):
+        scene = breast.render(breast.draw(1, seeded(6), category), SIZE)
+        place = torch.tensor([[110.0, 50.0]])
+        painted = mammogram_paint.paint(replace(ball, speck_radii=0 * ball.speck_radii, spicule_radii=torch.zeros(
+            1, 30, 2)), torch.tensor([0]), place, scene)
+        away = [(torch.arange(s) + 0.5)[None] * STEP - p for s, p in zip(SIZE, (110, 50), strict=True)]
+        body = mammogram_lesions.bodies(ball, *away)[0]
+        fat = scene.thickness - scene.skin - scene.muscle - scene.gland
+        local = (breast.FAT * fat + breast.GLAND * scene.gland) / (fat + scene.gland).clamp_min(1e-3)
+        expected = body * (ball.attenuation - local)
+        assert body.max() > 5
+        torch.testing.assert_close(painted.added, expected, atol=1e-4, rtol=1e-3)
 
 
 def test_calcium_adds_its_volume_to_the_line_integrals(looks):

@@ -192,6 +192,14 @@ def test_air_in_the_trachea_is_in_the_middle():
     assert abs((column - 63.5) * 370 / 128) < 5 and image[20].max() == pytest.approx(17, abs=1.5)
 
 
+def test_points_are_placed_where_their_pixels_are():
+    drawn = thorax.draw(5, torch.Generator().manual_seed(4))
+    z, x = thorax.positions(drawn, 370)                                             # pixels of 1 mm
+    placed = drawn.placed(torch.tensor([60.0, 0.0, -90.0]).expand(5, 1, 3))[:, 0]
+    rows, columns = (184.5 - placed[:, 0]).round().long(), (184.5 + placed[:, 2]).round().long()
+    assert (z[range(5), rows, 0] - 60).abs().max() < 0.6 and (x[range(5), 0, columns] + 90).abs().max() < 0.6
+
+
 def test_patients_move_and_stretch(average):
     moved = thorax.render(replace(average, shift=torch.tensor([[0.0, 0.0, 370 / 96 * 2]])), 96).lung
     torch.testing.assert_close(moved[:, :, 4:-4], thorax.render(average, 96).lung[:, :, 2:-6], atol=0.02, rtol=0)

@@ -8,11 +8,11 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from companion.plotting.curves import LINES
-from companion.plotting.style import BLUE, GREY, ORANGE, RED, figure
+from companion.plotting.style import BLUE, GREY, RED, SKY, figure
 
-PEOPLE = {"true positive": ("o", RED), "false negative": ("X", RED), "false positive": ("o", ORANGE),
+PEOPLE = {"true positive": ("o", RED), "false negative": ("X", RED), "false positive": ("o", SKY),
           "true negative": (".", "#b5b5b5")}
-"""Marker and colour of a person by the test's answer: red has the disease, round is called positive."""
+"""Marker and colour of a person by the test's answer: red has the disease, a disc is called positive."""
 
 
 def scores(ax: Axes, healthy: Tensor, ill: Tensor, *, xlabel: str, names: Sequence[str] = ("healthy", "ill"),
@@ -26,8 +26,8 @@ def scores(ax: Axes, healthy: Tensor, ill: Tensor, *, xlabel: str, names: Sequen
     edges = torch.linspace(both.min().item(), both.max().item(), bins + 1)
     for values, name, sign, colour, hatch in ((ill, names[1], 1, RED, ""), (healthy, names[0], -1, BLUE, "///")):
         heights = sign * torch.histogram(values.cpu().float(), edges)[0]
-        ax.bar(edges[:-1], heights, edges.diff(), align="edge", color=colour, alpha=0.75, hatch=hatch, label=name,
-               edgecolor="white")
+        ax.bar(edges[:-1].numpy(), heights.numpy(), edges.diff().numpy(), align="edge", color=colour, alpha=0.75,
+               hatch=hatch, label=name, edgecolor="white")
     ax.axhline(0, color=GREY, linewidth=1)
     if threshold is not None:
         ax.axvline(threshold, color="black", linestyle="--", linewidth=1.4)
@@ -53,9 +53,9 @@ def draw_roc(ax: Axes, curves: Mapping[str, tuple[Tensor, Tensor]], *, title: st
         points: operating points by name, each (false positive rate, true positive rate).
     """
     for number, (name, (fpr, tpr)) in enumerate(curves.items()):
-        ax.plot(fpr.cpu(), tpr.cpu(), label=name, linestyle=LINES[number % len(LINES)])
+        ax.plot(fpr.cpu().numpy(), tpr.cpu().numpy(), label=name, linestyle=LINES[number % len(LINES)])
     for number, (name, point) in enumerate((points or {}).items()):
-        ax.plot(*point, "oDs^v"[number % 5], color="black", markersize=7, markerfacecolor="none", markeredgewidth=1.5,
+        ax.plot(*map(float, point), "oDs^v"[number % 5], color="black", markersize=7, markerfacecolor="none", markeredgewidth=1.5,
                 label=name)
     ax.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1)
     ax.set(xlabel="false positive rate (1 - specificity)", ylabel="sensitivity", title=title, aspect="equal",
@@ -80,8 +80,9 @@ def pairs(healthy: Tensor, ill: Tensor) -> Figure:
     ax.imshow(points.numpy(), cmap="Blues", vmin=-0.4, vmax=2, origin="lower",
               extent=(0, len(healthy), 0, len(ill)))
     for row, column in torch.cartesian_prod(torch.arange(len(ill)), torch.arange(len(healthy))).tolist():
-        ax.text(column + 0.5, row + 0.5, {0.0: "0", 0.5: "½", 1.0: "1"}[points[row, column].item()], ha="center",
-                va="center")
+        point = points[row, column].item()
+        shift = 0.5 if point != 0.5 else 0.7                                       # beside the slanted line of a tie
+        ax.text(column + shift, row + 1 - shift, {0.0: "0", 0.5: "½", 1.0: "1"}[point], ha="center", va="center")
     cuts = [torch.inf, *torch.cat([healthy, ill]).unique().flip(0).tolist()]
     ax.plot([(healthy >= t).sum() for t in cuts], [(ill >= t).sum() for t in cuts], color=RED, linewidth=2.5,
             clip_on=False)
@@ -104,8 +105,8 @@ def reliability(tables: Mapping[str, tuple[Tensor, Tensor, Tensor]], *,
     axes = fig.subplots(2, len(tables), squeeze=False, sharex=True, height_ratios=(3.2, 1))
     for column, (name, table) in enumerate(tables.items()):
         full = (table[2] > 0).cpu()
-        predicted, observed, cases = (part.cpu()[full] for part in table)
-        ends = [end.cpu()[full] for end in intervals[name]] if intervals else [observed, observed]
+        predicted, observed, cases = (part.cpu()[full].numpy() for part in table)
+        ends = [end.cpu()[full].numpy() for end in intervals[name]] if intervals else [observed, observed]
         upper, lower = axes[:, column]
         upper.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1)
         upper.errorbar(predicted, observed, [observed - ends[0], ends[1] - observed], fmt="o-", capsize=3)
@@ -126,14 +127,15 @@ def people(panels: Mapping[str, Mapping[str, int]], *, columns: int = 40, width:
         ValueError: for an answer that is not in ``PEOPLE``, or a panel without people.
     """
     tall = max(-(-sum(numbers.values()) // columns) for numbers in panels.values())
-    fig = figure(width, width / len(panels) * tall / columns + 0.95)
+    size = (width / len(panels) * 50 / columns) ** 2                               # of a mark, in points squared
+    fig = figure(width, 0.93 * width / len(panels) * tall / columns + 0.65)
     for ax, (title, numbers) in zip(fig.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
         if set(numbers) - set(PEOPLE) or not sum(numbers.values()):
             raise ValueError(f"panel {title!r} has {dict(numbers)}, but must have people, by: {', '.join(PEOPLE)}")
         start = 0
         for answer, (marker, colour) in PEOPLE.items():
             places = torch.arange(start, start + numbers.get(answer, 0))
-            ax.scatter(places % columns, places // columns, marker=marker, color=colour, s=17 * (20 / columns) ** 0.5,
+            ax.scatter((places % columns).numpy(), (places // columns).numpy(), size, color=colour, marker=marker,
                        linewidths=0, label=answer)
             start += len(places)
         ax.set(title=title, aspect="equal", ylim=(tall, -1))

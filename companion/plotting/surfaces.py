@@ -67,6 +67,18 @@ def paths(x: Tensor, y: Tensor, loss: Tensor, runs: Mapping[str, Tensor], *, xla
     return fig
 
 
+def bowl(curvatures: Tensor, runs: Mapping[str, Tensor]) -> Figure:
+    """Paths over half the sum of curvature times square, with one parameter called a and one called b.
+
+    Args:
+        curvatures: along a and along b (2,).
+        runs: places of the steps (T, 2) as a, b, by the title of the panel; the panels reach a little beyond the starts.
+    """
+    reach = 1.1 * torch.stack([path[0].abs() for path in runs.values()]).max(0).values * torch.tensor([1, 1.5])
+    a, b = (torch.linspace(-end, end, 81, dtype=curvatures.dtype) for end in reach.tolist())
+    return paths(a, b, 0.5 * (curvatures[0] * a ** 2 + curvatures[1] * b[:, None] ** 2), runs, xlabel="a", ylabel="b")
+
+
 def _contours(ax: Axes, x: Tensor, y: Tensor, loss: Tensor, path: Tensor) -> None:
     """Contours, denser towards the lowest loss, and the path over them from its first to its last step."""
     low, high = loss.min().item(), loss.max().item()

@@ -18,7 +18,8 @@ from companion.datasets.phantoms.lung_geometry import soft_min
 from companion.datasets.phantoms.shapes import ellipsoid, grid, rotation
 
 COARSE = 5.0
-"""Distance in mm between the points at which the geometry of an image is evaluated; voxels are interpolated."""
+"""Distance in mm between the points at which the geometry is evaluated, or two voxels; voxels are interpolated."""
+OUTSIDE = 99.0    # mm, stands for the distances of points well outside of the body
 
 
 @dataclass(frozen=True)
@@ -122,8 +123,19 @@ def field(anatomy: Anatomy, centre: Tensor, size: Sequence[int], spacing: Sequen
     counts = [min(s, math.ceil((s - 1) * d / step) + 1) for s, d, step in zip(size, spacing, steps, strict=True)]
     wide = [(s - 1) * d / max(c - 1, 1) for s, d, c in zip(size, spacing, counts, strict=True)]
     points = grid(counts, wide, centre.device) + centre[:, None, None, None]
-    far = {name: v.view(points.shape[:-1]) for name, v in distances(anatomy, points.flatten(1, 3)).items()}
+    reach = anatomy.scale[:, 1:] * (anatomy.fat[:, None] + anatomy.scale.new_tensor(CAVITY) + 36)
+    rows, columns = _range(points[:, 0, :, 0, 1], reach[:, :1]), _range(points[:, 0, 0, :, 2], reach[:, 1:])
+    body = points[:, :, rows, columns]
+    around = (columns.start, counts[2] - columns.stop, rows.start, counts[1] - rows.stop)
+    far = {name: torch.nn.functional.pad(values.view(body.shape[:-1]), around, value=OUTSIDE)
+           for name, values in distances(anatomy, body.flatten(1, 3)).items()}
     return Field(far, tuple(_between(s, c, centre.device) for s, c in zip(size, counts, strict=True)))
+
+
+def _range(line: Tensor, reach: Tensor) -> slice:
+    """The points of a line (N, count) that lie within the bodies' reach (N, 1) to both sides, all if none do."""
+    inside = (line.abs() < reach).any(0).nonzero()[:, 0].tolist()
+    return slice(inside[0], inside[-1] + 1) if inside else slice(0, line.shape[1])
 
 
 def _between(size: int, count: int, device: torch.device) -> Tensor:
@@ -145,8 +157,8 @@ def distances(anatomy: Anatomy, points: Tensor) -> dict[str, Tensor]:
     """
     q = anatomy.average(points)
     z, y, x = q.unbind(-1)
-    far = _rounds(q, {"fundus": anatomy.stomach, "body": anatomy.stomach, "spleen": anatomy.spleen,
-                      "left lobe": anatomy.left})
+    sizes = {"fundus": anatomy.stomach, "body": anatomy.stomach, "spleen": anatomy.spleen, "left lobe": anatomy.left}
+    far = _rounds(q, sizes)
     cavity, cava, rods = outline(q, *CAVITY), _cava(q), {name: _rods(q, *table) for name, table in RODS.items()}
     belly = torch.maximum(_belly(far, z, y), cavity)
     stomach = soft_min(soft_min(far["fundus"], far["body"], 24), rods["antrum"], 16)
@@ -225,7 +237,7 @@ def _liver(q: Tensor, far: Mapping[str, Tensor], rods: Mapping[str, Tensor], kid
 
 
 def _falx(z: Tensor, y: Tensor, x: Tensor) -> Tensor:
-    """The cleft of the falciform ligament between the lobes, in front."""
+    """The cleft of the falciform ligament."""
     return torch.maximum(torch.maximum((x + 4 + 0.15 * y).abs() + 0.03 * y + 1, z - 14), y + 34)
 
 
@@ -239,8 +251,8 @@ def _kidneys(q: Tensor, far: Mapping[str, Tensor], rods: Mapping[str, Tensor]) -
         rays = torch.cos(7 * torch.atan2(y, x)) * torch.cos(z / 5.5)
         found.append((torch.maximum(whole, -door), torch.maximum(torch.maximum(whole + 7, -rays * 6), 1 - sinus),
                       torch.maximum(sinus, whole)))
-    return {name: torch.minimum(*pair) for name, pair in zip(("kidney", "medulla", "sinus"), zip(*found, strict=True),
-                                                             strict=True)}
+    both = zip(("kidney", "medulla", "sinus"), zip(*found, strict=True), strict=True)
+    return {name: torch.minimum(*pair) for name, pair in both}
 
 
 def _bowel(q: Tensor, gas: Tensor, organs: Tensor) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Chest radiographs, normal or with tuberculosis, from two hospitals. Book: Parts 3 to 5.
+"""Chest radiographs, normal or with tuberculosis, from two hospitals. Book: Part 5.
 
 A posteroanterior film in full inspiration: the patient's left is at image right, dense parts are bright.
 
@@ -23,7 +23,8 @@ Numbers and sources
     Attenuation at 60 keV, in 1/mm: muscle 0.0215, fat 0.0188, blood 0.0218, compact bone 0.0604, lead 5.7 (Hubbell and
     Seltzer, NIST Standard Reference Database 126, with the densities of ICRU Report 44); inflated lung 0.0042 to
     0.0056, as a quarter of that of soft tissue. Chances of the signs after Woodring et al., AJR 146, 1986, 497-506:
-    in post-primary disease upper-lobe densities nearly always, cavities 45 %, effusion 18 %, lymph nodes 5 %. The film
+    in post-primary disease upper-lobe densities nearly always, cavities 45 %, effusion 18 %, lymph nodes 5 %;
+    in primary disease consolidation 50 %, effusion 24 %. The film
     is 370 mm wide. Sizes of the parts are rounded from anatomy atlases.
 
 Limits

@@ -48,7 +48,7 @@ def diameters(types: Tensor, generator: torch.Generator, factor: float) -> Tenso
 
 
 def values(types: Tensor, generator: torch.Generator, contrast: float) -> Tensor:
-    """CT values in HU, of the shape of ``types``, with ``contrast`` times the natural difference to the surroundings."""
+    """CT values in HU, of the shape of ``types``, with ``contrast`` times the natural difference to what is around."""
     parts = zip(*VALUES, strict=True)
     first, second, share, around = (torch.tensor(part, device=types.device)[types] for part in parts)
     chance, place = (uniform(types.numel(), 0, 1, generator).view(types.shape) for _ in range(2))
@@ -68,22 +68,32 @@ def find(types: Tensor, radii: Tensor, level: Tensor, patients: tuple[Chest, Ana
     Returns:
         Positions (N, K, 3) in mm, and the types (N, K), -1 where there is no site; the first one is always placed.
     """
-    n, k = types.shape
+    n = len(types)
     flat = uniform(n * TRIES * 2, -1, 1, generator).view(n, TRIES, 2) * radii.new_tensor((95.0, 140.0))
     points = torch.cat([level[:, None, None].expand(-1, TRIES, 1), flat], 2)
-    chest, belly = _chest(patients[0], points), distances(patients[1], points)
-    lots, kept = 0.01 * uniform(n * TRIES, 0, 1, generator).view(n, TRIES), types.clone()
-    found = torch.zeros(n, k, 3, device=points.device)
-    for slot in range(k):
-        radius, miss = radii[:, slot, None], torch.zeros_like(lots)
+    lots = 0.01 * uniform(n * TRIES, 0, 1, generator).view(n, TRIES)                 # decide between good sites
+    found, kept = torch.zeros(*types.shape, 3, device=points.device), types.clone()
+    for region, index in (("chest", inside.nonzero()[:, 0]), ("abdomen", (~inside).nonzero()[:, 0])):
+        if len(index):
+            chest, belly = (part.of(index) for part in patients)
+            far = _chest(chest, points[index]) if region == "chest" else distances(belly, points[index])
+            found[index], kept[index] = _search(region, far, points[index], types[index], radii[index], lots[index])
+    return found, kept
+
+
+def _search(region: str, far: Mapping[str, Tensor], points: Tensor, types: Tensor, radii: Tensor,
+            lots: Tensor) -> tuple[Tensor, Tensor]:
+    """``find`` for the patients of one region, with the distances at the points (N, P, 3) and lots (N, P) to draw."""
+    found, kept = torch.zeros(*types.shape, 3, device=points.device), types.clone()
+    for slot in range(types.shape[1]):
+        radius, miss = radii[:, slot, None], lots.clone()
         for kind in range(len(TYPES)):
-            above, below = _misses("chest", kind, chest, radius), _misses("abdomen", kind, belly, radius)
-            here = torch.where(inside[:, None], above, below)
-            miss = torch.where((types[:, slot] == kind)[:, None], here, miss)
+            wanted = (types[:, slot] == kind)[:, None]
+            miss = torch.where(wanted, lots + _misses(region, kind, far, radius), miss)
         for other in range(slot):
             apart = (points - found[:, other, None]).norm(dim=-1) - radius - radii[:, other, None]
             miss = miss + (8 - apart).clamp_min(0) * (kept[:, other] >= 0)[:, None]
-        least, best = (miss + lots).min(1)
+        least, best = miss.min(1)
         found[:, slot] = points.gather(1, best[:, None, None].expand(-1, 1, 3))[:, 0]
         kept[:, slot] = torch.where((least > SPARE) & (slot > 0), -1, kept[:, slot])
     return found, kept

@@ -162,7 +162,7 @@ def _placed(anatomy: breast.Anatomy, labels: Tensor, kinds: Tensor, generator: t
     positions = mammogram_places.draw(anatomy.shape, images, flat, generator)
     return Findings(anatomy=anatomy, patients=torch.arange(len(labels), device=labels.device) // 2, labels=labels,
                     images=images, lesion=lesion, positions=positions,
-                    candidate=~masses | (uniform(f, 0, 1, generator) < 2),
+                    candidate=~masses | (uniform(f, 0, 1, generator) < found),
                     offsets=uniform(2 * f, -4, 4, generator).view(f, 2),
                     masses_per_image=torch.bincount(images[masses], minlength=len(labels)),
                     contrast=contrast, dose=dose)

@@ -14,7 +14,7 @@ from torch import Tensor
 from companion.datasets.phantoms.shapes import grid, tubes
 
 REACH = 150.0              # mm, half the side of the maps
-STEP, REFINED = 2.0, 3     # mm between the points at which distances are computed; then interpolated so many times
+STEP, REFINED = 2.0, 2     # mm between the points at which distances are computed; then interpolated so many times
 
 OUTLINES = {
     "skin": ((-190, -92), (-120, -97), (-70, -99), (-25, -97), (8, -90), (34, -81), (54, -67), (70, -48), (82, -30),
@@ -68,7 +68,7 @@ def at(points: Tensor) -> dict[str, Tensor]:
 
 @cache
 def maps() -> tuple[tuple[str, ...], Tensor]:
-    """Names and maps (parts, 451, 451) of signed distances in mm to the parts that are painted alike.
+    """Names and maps (parts, 301, 301) of signed distances in mm to the parts that are painted alike.
 
     ``vagina`` and ``urethra`` are distances to a path without width; ``rectum`` is that to a bowel which is not
     distended, and ``ampulla`` no distance but 1 where it is widest when it is, and near 0 elsewhere.

@@ -41,7 +41,8 @@ GROUPS = {
 def distances(q: Tensor, half: Tensor) -> dict[str, Tensor]:
     """Signed distances in mm (N, P) by name, negative inside.
 
-    ``streak`` is no distance but the place across the bundles of the gluteus muscle.
+    ``funnel`` is that to the middle of the levator muscle, a surface that ends where ``funnel's ends`` is positive, and
+    ``streak`` no distance but the place across the bundles of the gluteus muscle.
 
     Args:
         q: (N, P, 3) positions in mm.
@@ -73,7 +74,7 @@ def _behind(z: Tensor, y: Tensor, x: Tensor, rz: Tensor, ry: Tensor, rx: Tensor)
     wide = 11 + (rx - 6) * torch.sigmoid((z + 0.85 * rz) / 5) + 0.3 * (z - 0.3 * rz).clamp_min(0)
     funnel = (torch.hypot((y - 0.55 * ry - 5) / (0.95 * ry + 18), x / wide) - 1) * wide
     ends = torch.maximum(-4 - 0.6 * ry - y, z - 0.8 * rz - 8)                       # open in front and above
-    return {"rectum": rectum, "levator": torch.maximum(funnel.abs() - 2.2, ends)}
+    return {"rectum": rectum, "funnel": funnel, "funnel's ends": ends}
 
 
 def _above(z: Tensor, y: Tensor, x: Tensor, rz: Tensor, ry: Tensor) -> dict[str, Tensor]:

@@ -66,7 +66,7 @@ def _frame(s: Mapping[str, Tensor], far: Mapping[str, Tensor], fine: Tensor, rou
     yield far["bones"], 0.35 * s["muscle"]
     yield far["bones"] + 1.5, s["marrow"] * (1 + 0.12 * rough + 0.08 * fine)
     yield far["joint"], 0.4 * s["muscle"]
-    yield far["levator"], 1.05 * s["muscle"]
+    yield torch.maximum(far["funnel"].abs() - 2.2, far["funnel's ends"]), 1.05 * s["muscle"]
 
 
 def _vessels(s: Mapping[str, Tensor], far: Mapping[str, Tensor], fine: Tensor, rough: Tensor) -> Iterator[Part]:

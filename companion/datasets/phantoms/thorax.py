@@ -122,7 +122,7 @@ def positions(anatomy: Anatomy, size: int) -> tuple[Tensor, Tensor]:
     """Where the pixels lie in the average patient, in mm: z (N, size, 1) and x (N, 1, size)."""
     z, x = axes(size, FIELD, anatomy.fat.device)
     shift, scale = anatomy.shift[..., None, None], anatomy.scale[..., None, None]
-    return (z + shift[:, 2]) / scale[:, 0], (x - shift[:, 2]) / scale[:, 2]
+    return (z - shift[:, 0]) / scale[:, 0], (x - shift[:, 2]) / scale[:, 2]
 
 
 def _atlas(anatomy: Anatomy, z: Tensor, x: Tensor, size: int) -> Tensor:
