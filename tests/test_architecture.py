@@ -20,6 +20,7 @@ ARROWS = {
     r"studies\..*": r"(?!train|plotting).*",
     r"models": r"models\..*",
     r"models\.(?!blocks).*": r"models\.blocks",
+    r"doctor": r"folders|hardware",
     r"engine": r"checkpoints|distributed|hardware|progress",
     r"datasets\.batches": r"distributed",
     r"datasets\.(dicom.*|nifti)": r"datasets\.(volume|dicom_file)",

@@ -28,7 +28,7 @@ def test_roc_draws_curves_points_and_the_diagonal():
     first, second, point, diagonal = fig.axes[0].lines
     assert first.get_xdata().tolist() == curve.fpr.tolist() and first.get_ydata().tolist() == curve.tpr.tolist()
     assert first.get_linestyle() != second.get_linestyle() and first.get_color() != second.get_color()
-    assert (point.get_xdata()[0], point.get_ydata()[0]) == (0.2, 0.6) and diagonal.get_xdata() == [0, 1]
+    assert (point.get_xdata()[0], point.get_ydata()[0]) == (0.2, 0.6) and list(diagonal.get_xdata()) == [0, 1]
     assert [t.get_text() for t in fig.axes[0].get_legend().get_texts()] == ["a", "b", "p"]
 
 
@@ -49,7 +49,7 @@ def test_reliability_leaves_empty_bins_out():
     line = upper.containers[0].lines[0]
     assert len(line.get_xdata()) == int((table.cases > 0).sum()) < 20
     assert sum(bar.get_height() for bar in lower.patches) == 10
-    assert [ax.get_title() for ax in fig.axes] == ["one", "two", "", ""]
+    assert [ax.get_title(loc="left") for ax in fig.axes] == ["one", "two", "", ""]
     assert performance.reliability({"one": table}).axes
 
 

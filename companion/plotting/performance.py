@@ -55,8 +55,8 @@ def draw_roc(ax: Axes, curves: Mapping[str, tuple[Tensor, Tensor]], *, title: st
     for number, (name, (fpr, tpr)) in enumerate(curves.items()):
         ax.plot(fpr.cpu().numpy(), tpr.cpu().numpy(), label=name, linestyle=LINES[number % len(LINES)])
     for number, (name, point) in enumerate((points or {}).items()):
-        ax.plot(*map(float, point), "oDs^v"[number % 5], color="black", markersize=7, markerfacecolor="none", markeredgewidth=1.5,
-                label=name)
+        ax.plot(*map(float, point), "oDs^v"[number % 5], color="black", markersize=7, markerfacecolor="none",
+                markeredgewidth=1.5, label=name)
     ax.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1)
     ax.set(xlabel="false positive rate (1 - specificity)", ylabel="sensitivity", title=title, aspect="equal",
            xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))

@@ -61,7 +61,7 @@ BACK = (("liver", "liver", 0), ("muscle", "gullet", 0), ("spleen", "spleen", 0),
         ("pancreas", "pancreas", 0), ("gas", "gas", 0), ("stool", "stool", 0), ("bowel", "bowel", 0),
         ("heart", "heart", 0), ("lung", "lung", 0), ("muscle", "fold", 0), ("muscle", "psoas", 0),
         ("muscle", "back", 0), ("fat", "seam", 0), ("muscle", "straight", 0), ("muscle", "wall", 0))
-"""Tissue, part of ``abdomen_geometry.distances`` and mm under its surface, from the front to the back: what comes first
+"""Tissue, part of ``abdomen_geometry.distances`` and mm under its surface, from the front to the back; what comes first
 hides what comes later. Branching vessels lie between ``FRONT`` and ``BACK``."""
 
 

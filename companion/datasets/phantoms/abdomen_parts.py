@@ -58,7 +58,7 @@ RODS: dict[str, tuple[tuple[Segment, ...], float]] = {
     "right door": ((((-78, 38, -52), (-78, 28, -28)),), 5.0),
     "left door": ((((-56, 38, 54), (-56, 28, 30)),), 5.0),
 }
-"""Tubes and their radius: great vessels, gullet, crura of the diaphragm, head and tail of the pancreas, adrenals, end
+"""Tubes and their radius, of great vessels, gullet, crura of the diaphragm, head and tail of the pancreas, adrenals, end
 of the stomach, the gate of the liver and those of the kidneys."""
 
 LOOPS = ((bend((-66, -62, -92), (-58, -70, -30), (-64, -66, 40)), 17.0),
@@ -69,7 +69,7 @@ LOOPS = ((bend((-66, -62, -92), (-58, -70, -30), (-64, -66, 40)), 17.0),
          (bend((-86, -36, 20), (-96, -66, 48), (-84, -30, 96)), 14.0),
          (bend((-96, -30, -60), (-112, -60, -20), (-100, -50, 20)), 15.0),
          (bend((-40, -2, 40), (-50, -30, 50), (-60, -2, 74)), 12.0))
-"""Bowel: transverse colon (two), ascending colon, duodenum, four loops of jejunum and ileum."""
+"""The bowel, transverse colon (two), ascending colon, duodenum, four loops of jejunum and ileum."""
 
 Curve = tuple[tuple[Point, Point, Point], tuple[float, float]]
 """Start, control point and end of a curved tube, and its radius at start and end."""

@@ -177,7 +177,7 @@ def _images(sections: Sections, size: Sequence[int], spacing: Sequence[float], l
     number = torch.zeros_like(images, dtype=torch.long)
     if lesions:
         everywhere = torch.ones_like(images)
-        painted, number = paint(images[:, None], everywhere, sections.lesions, sections.centres.flip(0), [2], spacing)
+        painted, number = paint(images[:, None], everywhere, sections.lesions, sections.centres, [2], spacing)
         images = painted[:, 0]
     grain = lung.noise(sections.seeds, size, spacing, images.device)
     return (images + sections.noise.view(-1, 1, 1, 1) * grain).clamp_min(-1024), number

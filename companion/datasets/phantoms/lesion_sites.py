@@ -33,7 +33,7 @@ SPREAD = 0.3
 VALUES = (((20.0, 60.0), (-350.0, -150.0), 0.15, -850.0), ((30.0, 70.0), (30.0, 70.0), 0.0, -100.0),
           ((45.0, 90.0), (0.0, 12.0), 0.3, 112.0), ((0.0, 20.0), (60.0, 120.0), 0.4, 195.0),
           ((20.0, 70.0), (450.0, 800.0), 0.5, 170.0), ((65.0, 105.0), (65.0, 105.0), 0.0, -105.0))
-"""CT values in HU of two variants of each type, share of the second one, and the CT value of what is around them:
+"""CT values in HU of two variants of each type, share of the second one, and the CT value of what is around them;
 solid and subsolid nodules, masses and cysts of the liver, cysts and masses of the kidney, lytic and sclerotic bone."""
 
 TRIES = 256

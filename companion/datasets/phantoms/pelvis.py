@@ -48,6 +48,7 @@ MIDDLE = (-6.0, 8.0)     # mm, its middle in the atlas
 SIGMA = 0.015            # of the noise at noise 1, where water at rest has the signal 1: fat has 30 times as much
 BIAS = 0.25              # strength of the bias field at bias 1
 SLICE = 6.0              # mm from slice to slice
+WINDOW = 130.0           # mm, side of the square that holds any uterus
 CHUNK_PIXELS = 450_000   # rendered at once, about 150 MB with all layers
 
 
@@ -242,7 +243,7 @@ def _with_uterus(image: Tensor, pelvis: Pelvis, points: Tensor, look: pelvis_lay
                  width: float) -> dict[str, Tensor]:
     """Paint the uterus into the images, in place."""
     path = pelvis_uterus.axis(pelvis.uterus)
-    window = _window(pelvis, (path.amin(1) + path.amax(1)) / 2, 130.0, image.shape[1:])
+    window = _window(pelvis, (path.amin(1) + path.amax(1)) / 2, WINDOW, image.shape[1:])
     near = pelvis_layers.Look(look.signal, *(texture[window] for texture in look[1:]))
     far = pelvis_uterus.layers(pelvis.uterus, points[window], pelvis.offsets, 0.9 * near.coarse)
     image[window] = paint_parts(image[window], pelvis_layers.uterus(near, far), width)

@@ -128,7 +128,7 @@ def draw(n: int, generator: torch.Generator, *, fraction: float = 0.05, volume: 
     extents = torch.tensor(field_of_view(fraction, volume), device=device).expand(n, 3)
     slack = (extents / 2 - 1.15 * gland.half).clamp(0, 25)                           # so that the gland stays inside
     return Prostate(
-        volumes=volumes, gland=gland, extents=extents, shift=1.5 * slack * between(-1, 1, 3), turn=between(-0.1, 0.1),
+        volumes=volumes, gland=gland, extents=extents, shift=0.35 * slack * between(-1, 1, 3), turn=between(-0.1, 0.1),
         scale=between(0.94, 1.06), content=torch.randint(3, (n,), generator=generator, device=device),
         t2=between(0.92, 1.08, len(prostate_layers.SEEN)), contrast=torch.full((n,), float(contrast), device=device),
         noise=torch.full((n,), SIGMA * noise, device=device), bias=bias_field(n, (8, 8, 8), BIAS * bias, generator),
