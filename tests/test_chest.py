@@ -259,3 +259,10 @@ def test_too_few_cases_or_pixels_are_refused(drawn):
 def test_all_patterns_name_all_signs():
     assert all(len(chances) == len(chest.SIGNS) for chances in chest_signs.PATTERNS.values())
     assert all(sum(h.patterns) == pytest.approx(1) for h in chest_film.HOSPITALS.values())
+
+
+def test_a_pair_of_equal_numbers_is_a_size_too():
+    whole, pair = (chest.make(2, torch.Generator().manual_seed(0), size) for size in (32, (32, 32)))
+    assert torch.equal(whole.images, pair.images)
+    with pytest.raises(ValueError, match="32 x 48 pixels, but a film is square"):
+        chest.make(2, torch.Generator(), (32, 48))

@@ -1,4 +1,4 @@
-"""Pictures around gradient descent: slopes by direction, clouds of mini-batch gradients, sweeps, races. Book: Part 2."""
+"""Pictures around gradient descent: slopes by direction, mini-batch gradients, sweeps, races. Book: Part 2."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,7 +11,7 @@ from companion.plotting.style import BLUE, GREEN, GREY, RED, figure
 
 
 def directions(angles: Tensor, slopes: Tensor, others: Tensor) -> Figure:
-    """Slopes of the loss in the plane of the gradient over the angle to it, and a histogram of those in other directions.
+    """Slopes of the loss over the angle to the gradient, and a histogram of the slopes in other directions.
 
     Args:
         angles: to the gradient (A,), in degrees.

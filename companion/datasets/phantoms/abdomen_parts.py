@@ -58,7 +58,7 @@ RODS: dict[str, tuple[tuple[Segment, ...], float]] = {
     "right door": ((((-78, 38, -52), (-78, 28, -28)),), 5.0),
     "left door": ((((-56, 38, 54), (-56, 28, 30)),), 5.0),
 }
-"""Tubes and their radius, of great vessels, gullet, crura of the diaphragm, head and tail of the pancreas, adrenals, end
+"""Tubes and their radius, of aorta, gullet, crura of the diaphragm, head and tail of the pancreas, adrenals, end
 of the stomach, the gate of the liver and those of the kidneys."""
 
 LOOPS = ((bend((-66, -62, -92), (-58, -70, -30), (-64, -66, 40)), 17.0),

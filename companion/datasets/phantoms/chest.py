@@ -33,6 +33,7 @@ Limits
     is not clinical evidence: an AUC reached here says nothing about an AUC on patients.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -104,7 +105,7 @@ def draw(n: int, generator: torch.Generator, *, hospital: str = "A", prevalence:
                        chest_film.draw(hospitals, dose, generator), labels, hospitals)
 
 
-def render(radiographs: Radiographs, size: int = 96, *, lesions: bool = True,
+def render(radiographs: Radiographs, size: int | Sequence[int] = 96, *, lesions: bool = True,
            device: torch.device | None = None) -> Cases:
     """The films: images (N, 1, size, size) in display brightness from 0 to 1; a mask for each sign, and ``lesion``.
 
@@ -113,11 +114,11 @@ def render(radiographs: Radiographs, size: int = 96, *, lesions: bool = True,
     share one.
 
     Args:
-        size: pixels on each side, 16 or more; a pixel is 370 mm / size.
+        size: pixels on each side, 16 or more, or a pair of equal numbers; a pixel is 370 mm / size.
         lesions: False leaves the signs out and keeps all else, noise included.
         device: to render on; by default where the parameters are.
     """
-    _check_size(size)
+    size = _side(size)
     device = device or radiographs.labels.device
     images, masks = [], []
     for part in _chunks(radiographs, size, device):
@@ -132,22 +133,22 @@ def render(radiographs: Radiographs, size: int = 96, *, lesions: bool = True,
                  masks={"lesion": mask.any(1), **named}, boxes=boxes, box_labels=box_labels, parameters=radiographs)
 
 
-def make(n: int, generator: torch.Generator, size: int = 96, **knobs) -> Cases:
+def make(n: int, generator: torch.Generator, size: int | Sequence[int] = 96, **knobs) -> Cases:
     """n films: ``draw`` (which takes the knobs), then ``render``."""
     return render(draw(n, generator, **knobs), size)
 
 
-def line_integrals(radiographs: Radiographs, size: int = 96, *, lesions: bool = True) -> Tensor:
+def line_integrals(radiographs: Radiographs, size: int | Sequence[int] = 96, *, lesions: bool = True) -> Tensor:
     """What the rays meet, before noise, marker and processing: (N, 1, size, size), no unit.
 
     The share exp(-p) of the photons arrives where the line integral is p.
     """
-    _check_size(size)
+    size = _side(size)
     parts = [_projected(part, size, lesions)[0] for part in _chunks(radiographs, size, radiographs.labels.device)]
     return torch.cat(parts)[:, None]
 
 
-def exposures(radiographs: Radiographs, size: int = 96, *, lesions: bool = True) -> Tensor:
+def exposures(radiographs: Radiographs, size: int | Sequence[int] = 96, *, lesions: bool = True) -> Tensor:
     """The line integrals as measured, with photon noise and the marker: (N, 1, size, size), no unit."""
     return chest_film.expose(line_integrals(radiographs, size, lesions=lesions)[:, 0], radiographs.film)[:, None]
 
@@ -207,6 +208,8 @@ def _check(hospital: str, prevalence: float | None, positive: dict[str, float]) 
         raise ValueError(f"the prevalence is {prevalence}, but must be a share from 0 to 1, or None for the hospital's")
 
 
-def _check_size(size: int) -> None:
-    if size < 16:
-        raise ValueError(f"the size is {size} pixels, but a chest needs 16 or more")
+def _side(size: int | Sequence[int]) -> int:
+    rows, columns = (size, size) if isinstance(size, int) else size
+    if rows != columns or rows < 16:
+        raise ValueError(f"the size is {rows} x {columns} pixels, but a film is square, with 16 or more on a side")
+    return rows
