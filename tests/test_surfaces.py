@@ -43,3 +43,11 @@ def test_contours_lie_closer_to_each_other_near_the_lowest_loss():
     flat = surfaces.paths(X, Y, LOSS, {"a": PATH}, xlabel="x", ylabel="y").axes[0]
     levels = torch.tensor(flat.collections[0].levels)
     assert (levels.diff().diff() > 0).all() and levels[-1] == pytest.approx(LOSS.max().item())
+
+
+def test_a_bowl_has_its_curvatures_and_holds_the_starts():
+    path = torch.tensor([[-10.0, 1.0], [0.0, 0.0]]).double()
+    ax = surfaces.bowl(torch.tensor([1.0, 10.0]).double(), {"a": path}).axes[0]
+    (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
+    assert left < -10 and right == -left and bottom == -top and top > 1
+    assert ax.collections[0].levels[-1] == pytest.approx(0.5 * (left ** 2 + 10 * top ** 2))

@@ -44,7 +44,8 @@ def mosaic() -> Tensor:
     gap, ball = (first - second) / 2 + 0.9, first - 14.5
     blend = (6 - (gap - ball).abs()).clamp_min(0)                                   # rounds the corners of the cells
     loop = torch.maximum(gap, ball) + blend.square() / 36
-    loop, content = torch.where(content < MISSING, loop.abs() + 5, loop), (content - MISSING) / (1 - MISSING)
+    loop = torch.where(content < MISSING, (1.8 - loop).clamp_min(0.9), loop)        # as far away, and no step
+    content = (content - MISSING) / (1 - MISSING)
     fine, interpolate = (REFINED * (count - 1) + 1,) * 2, torch.nn.functional.interpolate
     return torch.cat([interpolate(loop[None, None], fine, mode="bicubic", align_corners=True)[0],
                       interpolate(content[None, None], fine)[0]])
