@@ -3,9 +3,9 @@
     python benchmarks/phantoms.py [--cases 48] [--epochs 10] [--threads N] [--only NAME]
 
 To add a phantom, add a line to ``PHANTOMS``: a name, a function (n, generator) that returns ``Cases``, and the network
-of the task that it serves: ``classifier``, the smallest that makes sense; ``deep_classifier``, with the layout of Yasaka
-et al. (2018), six convolutions, three dense layers; ``encoder_decoder``, two levels of a small U-Net, for
-masks and boxes. Mini-batches of 8, Adam. The training is timed over one epoch and multiplied.
+of the task that it serves: ``classifier``, the smallest that makes sense; ``deep_classifier``, with the layout of
+Yasaka et al. (2018), six convolutions, three dense layers; ``encoder_decoder``, two levels of a small U-Net, for masks
+and boxes. Mini-batches of 8, Adam. The training is timed over one epoch and multiplied.
 """
 
 import argparse

@@ -2,6 +2,9 @@
 
 from dataclasses import replace
 
+import torch
+from torch import nn
+
 from companion.studies import dropout_helps as study
 from companion.studies.remedies import Remedy
 
@@ -10,3 +13,13 @@ def test_only_the_share_differs_and_the_usual_one_is_among_them():
     assert all(replace(remedy, dropout=0) == Remedy() for remedy in study.SETTINGS.values())
     assert [remedy.dropout for remedy in study.SETTINGS.values()] == list(study.SHARES)
     assert study.USUAL == 0.5 and str(study.USUAL) in study.SETTINGS
+
+
+def test_silenced_nodes_by_hand(device):
+    model = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(2, 2, bias=False)).to(device)
+    model[-1].weight.data = torch.tensor([[3.0, 0.0], [0.0, 2.0]])
+    images = torch.tensor([[1.0, 1.0], [0.0, 1.0]], device=device).view(2, 1, 1, 2)
+    # Image 1 is of class 0 by its first node: only without that one it changes. Image 2 is of class 1, by its second
+    # node: without it both logits are 0, and the first class wins.
+    assert study.changed_answers(model, images) == 0.5
+    assert study.changed_answers(model, images[:1] * 0) == 0

@@ -11,9 +11,9 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module", autouse=True)
 def small():
-    """Fewer cases to draw, so that the tests take less time."""
+    """Few cases to draw, to save time; as many to train as to test, so that equal streams would show."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compare, "TRAIN", 30)
+        patch.setattr(compare, "TRAIN", 25)
         patch.setattr(compare, "TEST", 25)
         yield
 
@@ -25,7 +25,7 @@ def data(small):
 
 def test_the_first_cases_are_the_same_however_many(data):
     fewer = compare.sets(0, train=5, test=4)
-    assert torch.equal(fewer.train.images, data.train.images[:5])
+    assert_close(fewer.train.images, data.train.images[:5], rtol=0, atol=0.01)        # HU, rounded by batch
     assert torch.equal(fewer.test.labels, data.test.labels[:4])
 
 

@@ -42,7 +42,7 @@ def test_networks_give_one_logit_per_class(remedy, size, classes, device):
 def test_the_smaller_network_is_smaller():
     sizes = [sum(p.numel() for p in remedies.network(8, 10, one).parameters())
              for one in (REMEDIES["smaller network"], Remedy())]
-    assert sizes == [40 + 296 + 16 * 16 + 16 + 170, 80 + 1168 + 64 * 32 + 32 + 330]
+    assert sizes == [40 + 296 + 32 * 16 + 16 + 170, 80 + 1168 + 64 * 32 + 32 + 330]
 
 
 def test_sets_share_no_digit_and_a_larger_set_begins_with_the_smaller():

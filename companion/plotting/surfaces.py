@@ -74,7 +74,7 @@ def bowl(curvatures: Tensor, runs: Mapping[str, Tensor]) -> Figure:
         curvatures: along a and along b (2,).
         runs: places of the steps (T, 2) as a, b, by the title of the panel. The panels reach beyond the starts.
     """
-    reach = 1.1 * torch.stack([path[0].abs() for path in runs.values()]).max(0).values * torch.tensor([1, 1.5])
+    reach = 1.1 * torch.stack([path[0].abs() for path in runs.values()]).max(0).values * torch.tensor([1, 1.8])
     a, b = (torch.linspace(-end, end, 81, dtype=curvatures.dtype) for end in reach.tolist())
     return paths(a, b, 0.5 * (curvatures[0] * a ** 2 + curvatures[1] * b[:, None] ** 2), runs, xlabel="a", ylabel="b")
 

@@ -4,18 +4,21 @@ A plain CNN of twelve convolution layers, with ReLU and three poolings, learns h
 without batch normalisation between each convolution and its ReLU. The review names four effects (after Ioffe and
 Szegedy, 2015); each gets an experiment.
 
-Fixed before any result was looked at: stochastic gradient descent with momentum 0.9; a learning rate of 0.01, which
-``relu_trains_better`` had found best for a network of this kind *without* batch normalisation; training *works* where
-the mean loss of the last ten steps is below half of that of guessing (ln 10 / 2). A start of 1 is the one recommended
-for ReLU (He et al., 2015), 0.41 that of torch's layers. One trial run with seed 1000 then changed the budget from 60
-steps of 64 digits, in which the network without batch normalisation worked at no rate, to 120 steps of 32.
+Fixed before any result was looked at: what counts as supported; stochastic gradient descent with momentum 0.9; a
+learning rate of 0.01, which ``relu_trains_better`` had found best for a network of this kind *without* batch
+normalisation; training *works* where the mean loss of the last ten steps is below half of that of guessing (ln 10 / 2).
+A start of 1 is the one recommended for ReLU (He et al., 2015), 0.41 that of torch's layers.
+
+Changed after a trial run with seed 1000, because the network without batch normalisation worked at no rate and had not
+yet learnt the few digits: from 60 steps of 64 digits to 120 of 32, and from 150 steps on few digits to 300. The
+outermost rate and starts were taken away to save time.
 
 Supported where the 95 % intervals of the paired differences show, with against without,
 
 * gradient flow: before training, the gradient at the first activation is closer in size to that at the last one, from
   torch's start and from the recommended one (``|log10|`` of the ratio of their norms);
-* higher learning rates: from the recommended start the highest of seven rates at which training works is higher;
-* less dependence on initialisation: it works from more of seven starts, from 0.1 to 10 times the recommended one;
+* higher learning rates: from the recommended start the highest of six rates at which training works is higher;
+* less dependence on initialisation: it works from more of five starts, from 0.1 to 5 times the recommended one;
 * overfitting: with 100 training digits and 300 steps the gap, test loss minus training loss, is smaller at the end.
 """
 
@@ -31,8 +34,8 @@ from companion.datasets import digits
 
 CLAIM = "batchnorm-benefits"
 DEPTH, WIDTH, BATCH, STEPS, MOMENTUM, RATE = 12, 16, 32, 120, 0.9, 0.01
-RATES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
-SCALES = (0.1, 0.2, 0.41, 1.0, 2.0, 5.0, 10.0)
+RATES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+SCALES = (0.1, 0.41, 1.0, 2.0, 5.0)
 STARTS = {"torch's start": 0.41, "recommended start": 1.0}
 FEW, FEW_STEPS = 100, 300
 KINDS = {"without": False, "with": True}
@@ -130,7 +133,7 @@ def run(seed: int, device: torch.device) -> dict[str, float]:
             found[f"{kind}: log10 gradient first/last, {start}"] = size
             found[f"{kind}: imbalance, {start}"] = abs(size)
         rates = {rate: trial(norm, rate, 1.0, pair, seed) for rate in RATES}
-        starts = {scale: trial(norm, RATE, scale, pair, seed) for scale in SCALES}
+        starts = {scale: rates[RATE] if scale == 1 else trial(norm, RATE, scale, pair, seed) for scale in SCALES}
         found |= {f"{kind}: loss at rate {rate:g}": min(loss, 100.0) for rate, loss in rates.items()}
         found |= {f"{kind}: loss from start {scale:g}": min(loss, 100.0) for scale, loss in starts.items()}
         highest = max((rate for rate, loss in rates.items() if loss < WORKS), default=RATES[0] / 10)

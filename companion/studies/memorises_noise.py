@@ -1,13 +1,13 @@
 """Does a network memorise noise, and does it do worse on new cases for it? Book: Part 3, overfitting recognised.
 
-The small CNN, twice as wide as in Part 1, learns 200 handwritten digits (8 x 8) whose labels are
+The small CNN of Part 1, with 64 hidden units, learns 200 handwritten digits (8 x 8) whose labels are
 
 * *random*: each drawn anew from 0 to 9, so that there is nothing to learn but the cases themselves;
 * *noisy*: 3 in 10 replaced by another digit, drawn at random;
 * *correct*.
 
-The labels of 400 development and 397 test digits are correct. Fixed before the study was run: 150 epochs, and data,
-optimiser and mini-batches as in ``overfitting_curve``.
+The labels of 400 development and 397 test digits are correct. Fixed before the study was run: data, optimiser and
+mini-batches as in ``overfitting_curve``, and 130 epochs, which sufficed in a trial run with seed 1000.
 
 Supported where (95 % intervals)
 
@@ -27,7 +27,7 @@ from companion.studies import overfitting_curve
 from companion.studies.overfitting_curve import Sets
 
 CLAIM = "memorises-noise"
-CASES, EPOCHS, SHARE = 200, 150, 0.3
+CASES, EPOCHS, SHARE = 200, 130, 0.3
 LABELS = {"random": 1.0, "noisy": SHARE, "correct": 0.0}
 
 
@@ -46,7 +46,7 @@ def learn(seed: int, share: float, machine: Hardware | None = None) -> list[dict
     sets, generator = overfitting_curve.digit_sets(seed, CASES), hardware.seed(seed)
     images, labels = sets.training
     sets = Sets((images, spoilt(labels, share, generator)), sets.development, sets.test)
-    model = SmallCNN(1, 10, size=8, widths=(16, 32), hidden=64)
+    model = SmallCNN(1, 10, size=8, hidden=64)
     return overfitting_curve.follow(model, sets, EPOCHS, generator, machine)
 
 

@@ -62,7 +62,7 @@ class Sets(NamedTuple):
 
 def sets(seed: int, train: int = TRAIN, test: int = TEST) -> Sets:
     """The first ``train`` and ``test`` of the cases of a seed; the two come from streams of their own."""
-    findings = [nodule.draw(n, torch.Generator().manual_seed(seed + part)) for part, n in enumerate((TRAIN, TEST))]
+    findings = [nodule.draw(n, torch.Generator().manual_seed(2 * seed + part)) for part, n in enumerate((TRAIN, TEST))]
     return Sets(*(nodule.render(drawn.of(torch.arange(n)), SIZE, SPACING)
                   for drawn, n in zip(findings, (train, test), strict=True)))
 
@@ -79,14 +79,14 @@ def planes(volumes: Tensor) -> Tensor:
     Shape: (N, 16, 32, 32) to (N, 3, 32, 32), for slices twice as thick as pixels are wide.
     """
     depth, height, width = (n // 2 for n in volumes.shape[1:])
-    across = (volumes[:, :, :, width], volumes[:, :, height])
+    across = (volumes[:, :, height], volumes[:, :, :, width])
     return torch.stack([volumes[:, depth], *(plane.repeat_interleave(2, dim=1) for plane in across)], dim=1)
 
 
 def pixels(cases: Cases, given: str) -> Tensor:
     """Input of the CNN from what is given: (N, 3, 32, 32), or (N, 6, 32, 32) with the mask (0 or 1) after the image."""
     image = planes(cases.images[:, 0] / 500 + 1)
-    return torch.cat([image, planes(cases.masks["nodule"].float())], dim=1) if given == IMAGE else image
+    return torch.cat([image, planes(cases.masks["nodule"].float())], dim=1) if given == MASK else image
 
 
 def classifier(name: str, seed: int) -> ClassifierMixin:
@@ -101,7 +101,7 @@ def judge(trained: ClassifierMixin, x: Tensor) -> Tensor:
     """Score of each case (N,) for features (N, F): larger is more malignant."""
     if hasattr(trained, "decision_function"):
         return torch.from_numpy(trained.decision_function(x.numpy()))
-    return torch.from_numpy(trained.predict_proba(x.numpy())[:, 0])
+    return torch.from_numpy(trained.predict_proba(x.numpy())[:, 1])
 
 
 def train_cnn(x: Tensor, labels: Tensor, seed: int, device: torch.device) -> nn.Module:
@@ -149,4 +149,4 @@ def both(seed: int, device: torch.device) -> dict[str, float]:
 
 def margins(found: Mapping[str, float], pairs: Mapping[str, tuple[str, str]]) -> dict[str, float]:
     """Differences of two of the numbers: name to (first, second), as first minus second."""
-    return {name: found[second] - found[first] for name, (first, second) in pairs.items()}
+    return {name: found[first] - found[second] for name, (first, second) in pairs.items()}
