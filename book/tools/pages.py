@@ -1,4 +1,4 @@
-"""Write what is generated: pages *Claims*, *Cards of the phantoms*, *Map of the review*; cover, data files, README's tree.
+"""Write what is generated: pages *Claims*, *Cards of the phantoms*, *Map of the review*, cover, manifest, README's tree.
 
 ``python book/tools/pages.py``; part of ``make book`` and ``make notebooks``. A test fails where the stored pages differ
 from what this writes.
@@ -157,8 +157,8 @@ def _figure_row(name: str, shows: str, tag: str, chapters: list[Chapter]) -> str
 def cards_page() -> str:
     """The page *Cards of the phantoms*: the docstring of every module that simulates examinations."""
     lines = ["# Cards of the phantoms", "",
-             "What each simulated examination models and what it does not, where its numbers come from, and its limits.",
-             "Written from the docstrings of the modules themselves. No phantom is clinical evidence. How they look",
+             "What each simulated examination models and what it does not, where its numbers come from, and its",
+             "limits. Written from the docstrings of the modules themselves. No phantom is clinical evidence. How they look",
              "stands in [Data of this book](data.ipynb).", ""]
     for path in sorted((ROOT / "companion" / "datasets").rglob("*.py")):
         docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
