@@ -85,7 +85,16 @@ def test_changes_together_hold_the_ranges_of_all(monkeypatch, generator):
     monkeypatch.setattr(remedies.augment, "draw", lambda n, size, ranges, g: asked.append(ranges) or draw(
         n, size, ranges, g))
     remedies.change("digits", remedies.CHOSEN)(torch.rand(2, 1, 8, 8), torch.zeros(2), generator)
-    assert asked == [remedies.Ranges(shift=1, rotation=15, crop=(7, 7), erase=0.5)]
+    assert asked == [remedies.Ranges(shift=1, rotation=15, erase=0.5), remedies.Ranges(crop=(7, 7))]
+
+
+def test_half_of_the_images_are_cropped_and_stretched(generator):
+    images = torch.arange(8.0).expand(200, 1, 8, 8)
+    changed, _ = remedies.change("digits", ("crop",))(images, torch.zeros(200), generator)
+    kept = (changed == images).flatten(1).all(1)
+    assert 70 < kept.sum() < 130
+    steps = changed[~kept][:, 0, 0].diff(dim=1)[:, 2:5]
+    torch.testing.assert_close(steps, torch.full_like(steps, 7 / 8))     # 7 columns on the room of 8
 
 
 @pytest.mark.parametrize("images", [50, 100, 400])

@@ -32,7 +32,7 @@ def sets(parts: Mapping[str, tuple[Tensor, Tensor]], classes: Sequence[str],
     for ax, (name, (patients, labels)) in zip(axes, parts.items(), strict=True):
         elsewhere = set().union(*(o for other, o in owners.items() if other != name))
         _columns(ax, patients.tolist(), labels.tolist(), len(classes), elsewhere)
-        ax.set_title(f"{name}\n{len(owners[name])} patients,\n{len(patients)} images", fontsize=9)
+        ax.set_title(f"{name}\n{len(owners[name])} patients,\n{len(patients)} images", fontsize=9, loc="left")
         ax.set(xticks=[], ylim=(-0.2, tallest + 0.6), xlim=(-0.7, max(len(owners[name]), 14) - 0.3))
         ax.set_xlabel((roles or {}).get(name, ""))
     axes[0].set(ylabel="images of a patient", yticks=range(1, tallest + 1))

@@ -10,17 +10,20 @@ other films with right labels.
 
 A share of 0.2 of all labels is two films in five of those with disease, since half of the films show disease.
 
-Fixed before any result of the study was looked at: films of 32 x 32 pixels, the small CNN of Part 1, Adam with a
-learning rate of 0.003, mini-batches of 32, 15 epochs. Number of epochs and learning rate were looked at once, with
-right labels, on films that the study does not use; nothing was searched for.
+Fixed before any seed was run: films of 32 x 32 pixels, the small CNN of Part 1, Adam with a learning rate of 0.003,
+mini-batches of 32, and the conditions below. A first run of five seeds, with one mean and one spread for all pixels and
+15 epochs, was discarded, since with right labels some networks had not learnt at all (AUC 0.73 to 0.99, 95 % interval);
+in it the errors at random met both conditions, the reader neither. Therefore each pixel is now scaled by its own mean
+and spread over the training films, with 10 epochs. This was settled on other films with right labels, where four runs
+of four reached an AUC near 0.95.
 
 Supported where the 95 % intervals of the paired differences of the test AUC (wrong labels minus right labels, same
 films and same first weights) lie below 0, for labels wrong at random and for the reader who overlooks the smallest, at
 0.2 and at 0.4: four conditions.
 
 Beside the AUC of all test films stand those of the small and of the extensive disease against normal, where small means
-within the smallest two fifths, and the AUC that the project itself would report if the same reader labelled its test
-films.
+below the area of the smallest two fifths; sensitivity for both and specificity where the network decides for the larger
+output; and the AUC that the project itself would report if the same reader labelled its test films.
 """
 
 import torch
@@ -36,7 +39,8 @@ from companion.models.small_cnn import SmallCNN
 
 CLAIM = "garbage-in"
 TRAIN, TEST, SIZE = 400, 500, 32
-EPOCHS, BATCH, RATE = 15, 32, 0.003
+EPOCHS, BATCH, RATE = 10, 32, 0.003
+FLOOR = 0.02    # of brightness, added to the spread of each pixel, since some never change
 SHARES = (0.1, 0.2, 0.4)
 ERRORS = ("at random", "overlooked, at random", "overlooked, smallest")
 SMALL = 0.2     # share of all labels, so the smallest two fifths of the films with disease
@@ -86,7 +90,7 @@ def scores(train: Cases, labels: Tensor, test: Cases, seed: int, device: torch.d
     The same seed gives the same first weights and order of the films.
     """
     machine, generator = Hardware(device), hardware.seed(seed)
-    mean, spread = train.images.mean(), train.images.std()
+    mean, spread = train.images.mean(0), train.images.std(0) + FLOOR
     network = SmallCNN(1, 2, size=SIZE)
     engine.fit(network, cross_entropy, torch.optim.Adam(network.parameters(), lr=RATE),
                Batches((train.images - mean) / spread, labels, BATCH, generator), EPOCHS, hardware=machine)
@@ -95,10 +99,18 @@ def scores(train: Cases, labels: Tensor, test: Cases, seed: int, device: torch.d
 
 
 def judge(found: Tensor, test: Cases, limit: float) -> dict[str, float]:
-    """AUC of scores (N,) on the test films: of all, and of small and extensive disease (below ``limit`` cm2 or not)."""
+    """How good scores (N,) are on the test films, where disease below ``limit`` cm2 is small, and other is extensive.
+
+    Returns:
+        ``AUC, all``; ``AUC`` and ``sensitivity`` of ``small`` and of ``extensive``; ``specificity``.
+    """
     ill, small = test.labels == 1, areas(test) < limit
-    parts = {"all": torch.ones_like(ill), "small": ~ill | small, "extensive": ~ill | ~small}
-    return {name: curves.auc(found[part], test.labels[part]) for name, part in parts.items()}
+    values = {"AUC, all": curves.auc(found, test.labels), "specificity": (found[~ill] <= 0).float().mean().item()}
+    for name, part in {"small": small, "extensive": ~small}.items():
+        among = ~ill | part
+        values[f"AUC, {name}"] = curves.auc(found[among], test.labels[among])
+        values[f"sensitivity, {name}"] = (found[ill & part] > 0).float().mean().item()
+    return values
 
 
 def limit(train: Cases, share: float) -> float:
@@ -108,17 +120,17 @@ def limit(train: Cases, share: float) -> float:
 
 
 def run(seed: int, device: torch.device) -> dict[str, float]:
-    """Test AUCs by names such as ``at random, 0.2, small``, and their changes against right labels."""
+    """Test scores by names such as ``at random, 0.2, AUC, small``, and their changes against right labels."""
     train, test, generator = sets(seed)
     found = {}
     for error, share in [(ERRORS[0], 0.0), *((error, share) for error in ERRORS for share in SHARES)]:
         name = f"{error}, {share:g}" if share else "right labels"
         score = scores(train, corrupt(train, share, error, generator), test, seed, device)
-        for part, auc in judge(score, test, limit(train, SMALL)).items():
-            found[f"{name}, {part}"] = auc
+        for what, value in judge(score, test, limit(train, SMALL)).items():
+            found[f"{name}, {what}"] = value
             if share:
-                found[f"{name}, {part}, change"] = auc - found[f"right labels, {part}"]
+                found[f"{name}, {what}, change"] = value - found[f"right labels, {what}"]
         if error == ERRORS[2]:
-            told = (areas(test) >= limit(train, share)).long() * test.labels
-            found[f"{name}, as the reader would score it"] = curves.auc(score, told)
+            told = test.labels * (areas(test) >= limit(train, share))
+            found[f"{name}, AUC, as the reader would label"] = curves.auc(score, told)
     return found
