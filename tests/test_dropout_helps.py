@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 import torch
 from torch import nn
 
@@ -16,10 +17,9 @@ def test_only_the_share_differs_and_the_usual_one_is_among_them():
 
 
 def test_silenced_nodes_by_hand(device):
-    model = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(2, 2, bias=False)).to(device)
-    model[-1].weight.data = torch.tensor([[3.0, 0.0], [0.0, 2.0]])
-    images = torch.tensor([[1.0, 1.0], [0.0, 1.0]], device=device).view(2, 1, 1, 2)
-    # Image 1 is of class 0 by its first node: only without that one it changes. Image 2 is of class 1, by its second
-    # node: without it both logits are 0, and the first class wins.
-    assert study.changed_answers(model, images) == 0.5
-    assert study.changed_answers(model, images[:1] * 0) == 0
+    model = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(3, 2, bias=False)).to(device)
+    model[-1].weight.data = torch.tensor([[3.0, 0.0, 1.0], [0.0, 2.0, 0.0]], device=device)
+    images = torch.tensor([[1.0, 1.0, 0.0], [0.0, 1.0, 1.0]], device=device).view(2, 1, 1, 3)
+    # Logits (3, 2): without the first node (0, 2), another class. Logits (1, 2): without the second node (1, 0).
+    # Each of the other four silenced nodes leaves the class as it was.
+    assert study.changed_answers(model, images) == pytest.approx(2 / 6)

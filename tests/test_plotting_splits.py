@@ -48,11 +48,16 @@ def test_rounds_hold_each_patient_out_along_a_diagonal():
 
 
 def test_nested_rounds_sort_by_testing_first():
-    parts = tensors([1], [2], [3])
-    rows = {f"{t}{d}": {"training": parts[3 - t - d], "development": parts[d], "test": parts[t]}
-            for t in range(3) for d in range(3) if d != t}
-    test = points(splits.rounds(rows).axes[0])[2]
-    assert test == {(0, 0), (0, 1), (1, 2), (1, 3), (2, 4), (2, 5)}
+    """Three outer rounds of two inner ones: the patients of a test part stand side by side."""
+    parts = ([1, 2], [3, 4], [5, 6])
+    rows = {}
+    for test in range(3):
+        others = [part for number, part in enumerate(parts) if number != test]
+        for inner in range(2):
+            roles = [[part[1 - inner] for part in others], [part[inner] for part in others], parts[test]]
+            rows[f"{test}, {inner}"] = dict(zip(("training", "development", "test"), tensors(*roles), strict=True))
+    tested = points(splits.rounds(rows).axes[0])[2]
+    assert tested == {(2 * test + i, 2 * test + inner) for test in range(3) for inner in range(2) for i in range(2)}
 
 
 @pytest.mark.parametrize(("second", "words"), [

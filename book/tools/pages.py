@@ -1,4 +1,4 @@
-"""Write what is generated: pages *Claims*, *Cards of the phantoms*, *Map of the review*, cover, manifest, README's tree.
+"""Write what is generated: pages *Claims*, *Cards of the phantoms*, *Map of the review*, cover, manifest, and the tree.
 
 ``python book/tools/pages.py``; part of ``make book`` and ``make notebooks``. A test fails where the stored pages differ
 from what this writes.
@@ -68,11 +68,28 @@ def used_functions(code: str) -> list[str]:
                 if is_module(full):
                     modules[alias.asname or alias.name] = full
                 else:
-                    names.add(full)
+                    names.add(home(node.module, alias.name))
     for node in ast.walk(parsed):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
-            names.add(f"{modules[node.value.id]}.{node.attr}")
-    return sorted(names)
+            names.add(home(modules[node.value.id], node.attr))
+    return sorted(names - {""})
+
+
+def home(module: str, name: str) -> str:
+    """Full name of what a module offers under this name, where it is defined; empty where nothing is."""
+    place = ROOT.joinpath(*module.split("."))
+    path = place.with_suffix(".py") if place.with_suffix(".py").is_file() else place / "__init__.py"
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
+            return f"{module}.{name}"
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if name in {n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)}:
+                return f"{module}.{name}"
+        if isinstance(node, ast.ImportFrom) and any((a.asname or a.name) == name for a in node.names):
+            inner = next(a.name for a in node.names if (a.asname or a.name) == name)
+            return home(node.module, inner) if (node.module or "").startswith("companion") else ""
+    return ""
 
 
 def is_module(name: str) -> bool:
@@ -158,8 +175,8 @@ def cards_page() -> str:
     """The page *Cards of the phantoms*: the docstring of every module that simulates examinations."""
     lines = ["# Cards of the phantoms", "",
              "What each simulated examination models and what it does not, where its numbers come from, and its",
-             "limits. Written from the docstrings of the modules themselves. No phantom is clinical evidence. How they look",
-             "stands in [Data of this book](data.ipynb).", ""]
+             "limits. Written from the docstrings of the modules themselves. No phantom is clinical evidence.",
+             "[Data of this book](data.ipynb) shows how they look.", ""]
     for path in sorted((ROOT / "companion" / "datasets").rglob("*.py")):
         docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
         if "\nWhat is modelled\n" in docstring:

@@ -37,14 +37,13 @@ def fits(points: tuple[Tensor, Tensor], truth: tuple[Tensor, Tensor], found: Map
 
 def histories(runs: Mapping[str, Sequence[Mapping[str, float]]], *, what: str = "loss", label: str,
               sets: Sequence[str] = ("training", "development"), minimum: bool = True,
-              ylim: tuple[float, float] | None = None, log: bool = False) -> Figure:
+               ylim: tuple[float, float] | None = None) -> Figure:
     """A number on several sets over the epochs, a panel for each run.
 
     Args:
         runs: by title, one record for each epoch with the numbers ``"training loss"``, ``"development loss"``, ...
         what: the number; label: its name and unit on the vertical axis.
         minimum: mark the lowest value on the development set.
-        log: of the vertical axis.
     """
     fig = figure(min(7.4, 1.0 + 3.2 * len(runs)), 2.9)
     axes = fig.subplots(1, len(runs), sharey=True, squeeze=False)[0]
@@ -56,7 +55,9 @@ def histories(runs: Mapping[str, Sequence[Mapping[str, float]]], *, what: str = 
             value, epoch = min((r[f"development {what}"], n) for n, r in zip(epochs, records, strict=True))
             ax.axvline(epoch, color=GREY, linestyle=":", linewidth=1)
             ax.plot(epoch, value, "v", color=RED, markersize=7, label="lowest")
-        ax.set(title=title, xlabel="epoch", ylim=ylim, yscale="log" if log else "linear")
+        ax.set(title=title, xlabel="epoch")
     axes[0].set_ylabel(label)
+    if ylim is not None:
+        axes[0].set_ylim(*ylim)
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return fig

@@ -1,17 +1,17 @@
 """Does a test at one's own hospital tell how a network does elsewhere? Book: Part 3, external validation.
 
-A small CNN learns chest radiographs with and without tuberculosis (phantoms, 48 x 48 pixels) of hospital A, with A's own
-case mix (30 % ill). It is tested on other patients of A and on patients of hospital B, who are more often (70 %) and
-more severely ill, with films of fewer photons, harder processing, another marker and black shutters.
+A small CNN learns chest radiographs with and without tuberculosis (phantoms, 48 x 48 pixels) of hospital A, with A's
+own case mix (30 % ill). It is tested on other patients of A and on patients of hospital B, who are more often (70 %)
+and more severely ill, with films of fewer photons, harder processing, another marker and black shutters.
 
 To see which difference does what, every patient is filmed twice, at A and at B; each group of film settings of B, in
 ``SETTINGS``, is also put alone into A's films of A's patients, with the same noise. Two repairs with ``LOCAL`` films of
 B: a new line from logit to logit (recalibration), and training anew on A's films and these (mixed training).
 
-Settings, chosen on two development seeds (9000, 9001) that no seed of the study draws, in ten trials, by the training
-loss and the AUC at A: the mean training film taken off (without it some networks stay near chance for many epochs), 48
-pixels rather than 32, a rate of 0.003 rather than 0.001 or 0.002 that falls to 0 along a cosine, 20 epochs of 4 to 40,
-batches of 32 rather than 16, no weight decay (0.01 and 0.1 changed little).
+Settings, chosen on two development seeds (9000, 9001) that no seed of the study draws, in about ten trials, by the
+training loss and the AUC at A (results at B were seen, but not used): the mean training film taken off (without it some
+networks stay near chance for many epochs), 48 pixels rather than 32, a rate of 0.003 rather than 0.001 or 0.002 that
+falls to 0 along a cosine, 20 epochs of 4 to 40, batches of 32 rather than 16, no weight decay (0.1 changed little).
 
 Fixed before any seed of the study was looked at. The review asks for external data to verify generalisability;
 supported where the 95 % intervals over the seeds lie on the right side of 0 for all of these:
@@ -43,6 +43,8 @@ SETTINGS = {"dose": ("photons",), "processing": ("base", "detail", "radius", "le
 """What differs between the films of the hospitals, as fields of ``chest_film.Film``."""
 
 ALL = tuple(SETTINGS)
+REPAIRS = ("recalibrated, B", "mixed, B")
+OUTSIDE = ("B", "patients of B, films of A", *REPAIRS)
 
 
 class Patients(NamedTuple):
@@ -60,7 +62,7 @@ class Patients(NamedTuple):
 
 def patients(n: int, hospital: str, generator: torch.Generator) -> Patients:
     """Patients of hospital A or B, with its case mix."""
-    drawn = chest.draw(n, generator, hospital=hospital, prevalence=None)
+    drawn = chest.draw(n, generator, hospital=hospital)
     films = (chest_film.draw(torch.full((n,), number), 1.0, generator) for number in range(2))
     return Patients(chest.line_integrals(drawn, SIZE)[:, 0], drawn.labels, *films)
 
@@ -102,7 +104,7 @@ def train(films: Tensor, labels: Tensor, seed: int, machine: Hardware) -> nn.Mod
 
 def read(model: nn.Module, films: Tensor, machine: Hardware) -> Tensor:
     """Logits (N,) for films (N, 1, S, S)."""
-    return engine.predict(model, Batches(films, films, 200), machine)[0][:, 0]
+    return engine.predict(model, Batches(films, torch.zeros(len(films)), 200), machine)[0][:, 0]
 
 
 def judge(logits: Tensor, labels: Tensor) -> dict[str, float]:
@@ -134,15 +136,15 @@ def run(seed: int, device: torch.device) -> dict[str, float]:
               "mixed, B": read(mixed, photograph(outside, *ALL), machine)}
     line = calibration.calibration_line(read(model, b, machine), local.labels)
     logits["recalibrated, B"] = line(logits["B"])
-    at_b = {"B", "patients of B, films of A", "mixed, B", "recalibrated, B"}
-    return _table({name: judge(z, (outside if name in at_b else inside).labels) for name, z in logits.items()}
-                  ) | {"A: lower end of the AUC": curves.delong_interval(logits["A"], inside.labels)[0]}
+    judged = {name: judge(z, (outside if name in OUTSIDE else inside).labels) for name, z in logits.items()}
+    low = curves.delong_interval(logits["A"], inside.labels)[0]
+    return _table(judged) | {"A: lower end of the AUC": low, "B: AUC less that end": judged["B"]["AUC"] - low}
 
 
 def _table(judged: dict[str, dict[str, float]]) -> dict[str, float]:
     found = {}
     for name, numbers in judged.items():
-        base = "B" if name in ("mixed, B", "recalibrated, B") else "A"
+        base = "B" if name in REPAIRS else "A"
         for what, value in numbers.items():
             found[f"{name}: {what}"] = value
             if name != base:

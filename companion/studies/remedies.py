@@ -13,8 +13,8 @@ Fixed before any result was looked at
     100 training images; a CNN of two rounds of convolution, ReLU and max pooling, then two fully connected layers, with
     room to learn them by heart (8 and 16 kernels, 32 hidden nodes); SGD with a learning rate of 0.05 and momentum
     0.9; 240 updates with 50 images each, whatever the number of images, and no early stopping. The strengths in
-    ``REMEDIES`` are usual ones: dropout 0.5 (Hinton et al., 2012), erasing and cropping in half of the images (Zhong et al., 2017),
-    weight decay 0.01. None was searched for, so a remedy may do better than it does here.
+    ``REMEDIES`` are usual ones: dropout 0.5 (Hinton et al., 2012), erasing in half of the images (Zhong et al., 2017),
+    cropping in half of them, weight decay 0.01. None was searched for, so a remedy may do better than it does here.
 
 Mended after first results
     Every image was cropped and stretched at first, so that no run with crops ever saw an image at its true size, and
@@ -136,10 +136,10 @@ def change(task: str, names: tuple[str, ...]) -> Change:
 
     Half of the images are cropped and stretched back to S x S: were it all, no image would keep its true size.
     """
-    ranges = Ranges()
+    plain, ranges = vars(Ranges()), Ranges()
     for name in names:
         one = vars(CHANGES[task][name])
-        ranges = replace(ranges, **{setting: value for setting, value in one.items() if value != vars(Ranges())[setting]})
+        ranges = replace(ranges, **{setting: value for setting, value in one.items() if value != plain[setting]})
 
     def changed(images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         n, size = len(images), images.shape[2:]
