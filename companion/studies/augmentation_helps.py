@@ -1,9 +1,9 @@
 """Does data augmentation reduce overfitting? Book: Part 3, remedies; experiment: ``remedies``.
 
 Compared on 100 digits and on 100 nodules: no remedy, each transformation of ``CHOSEN`` alone (translation by up to 1
-pixel for digits and 2 for nodules; rotation by up to 15 and 180 degrees; a crop of 7/8 of each side, stretched back;
-erasing a rectangle in half of the images), and all four at once. A flip stands apart: it leaves a nodule's label true
-and breaks a digit's, since a mirrored digit is none of the ten.
+pixel for digits and 2 for nodules; rotation by up to 15 and 180 degrees; half of the images cropped to 7/8 of each side
+and stretched back; a rectangle erased in half of them), and all four at once. A flip stands apart: it leaves a nodule's
+label true and breaks a digit's, since a mirrored digit is none of the ten.
 
 Fixed before any result was looked at: with all four, on each of the two tasks, the gap is smaller than without, and the
 score on new images is better. A comparison holds where the 95 % interval of the difference, paired by seed, lies on the

@@ -62,7 +62,7 @@ class Patients(NamedTuple):
 
 def patients(n: int, hospital: str, generator: torch.Generator) -> Patients:
     """Patients of hospital A or B, with its case mix."""
-    drawn = chest.draw(n, generator, hospital=hospital)
+    drawn = chest.draw(n, generator, hospital=hospital, prevalence=None)
     films = (chest_film.draw(torch.full((n,), number), 1.0, generator) for number in range(2))
     return Patients(chest.line_integrals(drawn, SIZE)[:, 0], drawn.labels, *films)
 

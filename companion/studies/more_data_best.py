@@ -33,7 +33,7 @@ def everything() -> Remedy:
 
 
 def run(seed: int, device: torch.device) -> dict[str, float]:
-    """The numbers of ``remedies.compare``, and for each other remedy ``more data, gap less`` and ``score more``."""
+    """The numbers of ``remedies.compare``, and gap and score of more data less those of each other remedy."""
     found = compare({FEWER: Remedy(images=IMAGES // 2), **REMEDIES, TOGETHER: everything()}, seed, device)
     for task in TASKS:
         for other in (NONE, *OTHERS, TOGETHER):
