@@ -24,7 +24,7 @@ Metric = Callable[[Tensor, Tensor], float]
 """A function of outputs (N, ...) and targets (N, ...) of a whole set that returns a number."""
 
 Pairs = Iterable[tuple[Tensor, Tensor]]
-"""Mini-batches (inputs, targets): ``datasets.batches.Batches``, a ``DataLoader`` or a list."""
+"""Mini-batches (inputs, targets) such as ``datasets.batches.Batches``, a ``DataLoader`` or a list."""
 
 IGNORED = -100   # the class number that torch's cross entropy leaves out
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
-"""Memory layout with the channels last, by the number of axes: images (N, C, H, W), volumes (N, C, D, H, W)."""
+"""Memory layout with the channels last by the number of axes, for images (N, C, H, W) and volumes (N, C, D, H, W)."""
 
 
 def device() -> torch.device:

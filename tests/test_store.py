@@ -73,6 +73,7 @@ def test_a_failing_run_leaves_the_stored_result(toy):
 def test_source_hash_sees_code_but_not_words(toy):
     path, first = Path(toy.__file__), store.source_hash(toy)
     path.write_text(path.read_text().replace("Doc.", "Better words.").replace("# why", "# reason") + "\n\n")
+    path.write_text(path.read_text().replace('"toy"\n', '"toy"\n"""What the constant is for."""\n'))
     assert store.source_hash(toy) == first
     path.write_text(path.read_text().replace('"x": seed', '"x": seed + 1'))
     assert store.source_hash(toy) != first

@@ -12,7 +12,7 @@ from companion.plotting.style import BLUE, GREY, RED, SKY, figure
 
 PEOPLE = {"true positive": ("o", RED), "false negative": ("X", RED), "false positive": ("o", SKY),
           "true negative": (".", "#b5b5b5")}
-"""Marker and colour of a person by the test's answer: red has the disease, a disc is called positive."""
+"""Marker and colour of a person by the test's answer; red has the disease, a disc is called positive."""
 
 
 def scores(ax: Axes, healthy: Tensor, ill: Tensor, *, xlabel: str, names: Sequence[str] = ("healthy", "ill"),

@@ -53,7 +53,7 @@ PERIPHERY = 0.70
 """Share of the missing fat at the thin edge that the processing makes up for."""
 
 CATEGORIES = ("a", "b", "c", "d")
-"""BI-RADS density: almost entirely fatty, scattered gland, heterogeneously dense, extremely dense."""
+"""Categories of BI-RADS density, almost entirely fatty, scattered gland, heterogeneously dense, extremely dense."""
 
 PREVALENCE = (0.10, 0.40, 0.40, 0.10)
 ISLANDS = (-2.0, -1.1, 0.4, 1.8)    # offset of the texture, in standard deviations: how much of it becomes gland

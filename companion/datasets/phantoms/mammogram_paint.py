@@ -12,7 +12,7 @@ from companion.datasets.phantoms.breast_lines import deposit, lines, specks
 from companion.datasets.phantoms.mammogram_lesions import LESIONS, MASSES, Lesion, bodies, reach
 
 CALCIUM = 1.0
-"""Attenuation coefficient of calcifications at 20 keV in 1/mm: between calcium oxalate (about 0.9) and hydroxyapatite
+"""Attenuation coefficient of calcifications at 20 keV in 1/mm, between calcium oxalate (about 0.9) and hydroxyapatite
 (about 2.0), computed from the elements' coefficients (Hubbell and Seltzer, NIST Standard Reference Database 126)."""
 
 SHEET = 2.2     # mm, depth of a spicule along the ray

@@ -56,7 +56,7 @@ def at(points: Tensor) -> dict[str, Tensor]:
         points: (N, H, W, 2) in mm.
 
     Returns:
-        Tensors (N, H, W) by name: see ``maps``.
+        Tensors (N, H, W) by name, see ``maps``.
     """
     names, table = maps()
     mode = "nearest" if points.shape[1] <= 128 else "bilinear"   # four times as fast, a little jagged

@@ -23,7 +23,7 @@ MUSCLE, FAT, BLOOD, LUNG, CALCIUM = 0.0215, 0.0188, 0.0218, 0.0049, 0.045
 
 SKELETONS, TREES = 16, 32
 SPOTS = ((90.0, 0.0, -33.0), (90.0, 0.0, 33.0), (-20.0, 0.0, -70.0), (40.0, 0.0, 80.0))
-"""Places of calcified spots: cartilage of the first ribs, scars in the lungs; in mm."""
+"""Places of calcified spots, in cartilage of the first ribs, scars in the lungs; in mm."""
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ OTHERS = (
     (((94, 76, 108), (106, 72, 132), (122, 55, 158), (134, 40, 182)), 3.4, 0.6),    # spine of the scapula
     (((100, 20, 182), (100, 20, 188)), 23.0, 0.5),                                  # head of the humerus
     (((96, 20, 196), (60, 10, 205), (0, 0, 215)), 13.0, 0.8))                       # its shaft
-"""The other bones as tubes on both sides: corners of a line, radius in mm, depth against height."""
+"""The other bones as tubes on both sides, with corners of a line, radius in mm, depth against height."""
 
 
 @cache

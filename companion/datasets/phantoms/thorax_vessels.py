@@ -14,14 +14,14 @@ from companion.datasets.phantoms.trees import grow
 
 TREES = {"right": (((10.0, 0.0, -36.0), 128, 0.95), ((-8.0, 0.0, -30.0), 64, 0.95)),
          "left": (((22.0, 0.0, 40.0), 128, 0.95), ((2.0, 0.0, 38.0), 64, 0.95))}
-"""Arteries and veins: where they spring (mm), number of last branches, their radius (mm)."""
+"""Arteries and veins, where they spring (mm), number of last branches, their radius (mm)."""
 
 ARTERIES = {
     "right": ((((16, 0, -14), (20, 0, -34), (-6, 0, -43)), ((-6, 0, -43), (-22, 0, -48), (-44, 0, -52)),
                ((16, 0, -20), (26, 0, -36), (46, 0, -50))), ((8.5, 7.5), (7.2, 3.6), (5.5, 3.2))),
     "left": ((((26, 0, 26), (38, 0, 44), (14, 0, 50)), ((14, 0, 50), (-8, 0, 56), (-30, 0, 62)),
               ((28, 0, 34), (40, 0, 44), (56, 0, 54))), ((9.0, 7.0), (6.8, 3.4), (5.0, 3.0)))}
-"""Large arteries at the hila: start, control point and end of curves, and radii at both ends; in mm."""
+"""Large arteries at the hila, as start, control point and end of curves, and radii at both ends; in mm."""
 
 AIRWAYS = ((((210, 0, 1), (110, 0, 0), (50, 10, -3)), ((50, 10, -6), (40, 10, -16), (12, 10, -34)),
             ((50, 10, 0), (38, 10, 18), (24, 12, 42))), ((8.5, 8.2), (6.8, 6.0), (6.2, 5.2)))
