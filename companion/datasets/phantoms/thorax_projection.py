@@ -16,7 +16,7 @@ Profile = Callable[[Tensor, Tensor, float], Tensor]
 """Path length at a distance from the middle of a shadow, from (distance, radius, pixel size), all in mm."""
 
 Ellipsoid = tuple[tuple, tuple, float]
-"""Centre (z, x), radii (z, y, x) and slope, that is how far its middle line falls for each mm to the right (a shear)."""
+"""Centre (z, x), radii (z, y, x) and slope, how far its middle line falls for each mm to the right (a shear)."""
 
 
 def axes(size: int, field: float, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
