@@ -24,7 +24,7 @@ def grid(images: Sequence[Tensor], titles: Sequence[str], *, columns: int = 4,
     rows = -(-len(images) // columns)
     tall = max(image.shape[-2] * (spacing or (1, 1))[0] / (image.shape[-1] * (spacing or (1, 1))[1])
                for image in images)
-    fig = figure(7.5, rows * (7.5 / columns * tall * 0.8 + 0.45))
+    fig = figure(7.0, rows * (7.0 / columns * tall * 0.8 + 0.45))
     axes = fig.subplots(rows, columns, squeeze=False)
     for i, ax in enumerate(axes.flat):
         if i >= len(images):
