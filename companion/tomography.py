@@ -63,6 +63,9 @@ class Projector(nn.Module):
         self.size = (size, size) if isinstance(size, int) else tuple(size)
         self.pixel, self.spacing = pixel, pixel if spacing is None else spacing
         angles = torch.as_tensor(angles, dtype=torch.float64).cpu()
+        if angles.dim() != 1 or not angles.isfinite().all():
+            raise ValueError(f"the angles are {angles.tolist()}, but must be a list of finite numbers in degrees, "
+                             "such as view_angles(180)")
         for name, value in (("size", min(self.size)), ("pixel", pixel), ("spacing", self.spacing),
                             ("number of angles", angles.numel()), ("number of detectors", detectors)):
             if value is not None and not value > 0:
@@ -179,7 +182,8 @@ def fbp(sinogram: Tensor, projector: Projector, window: str = "ram-lak") -> Tens
     """Filtered back-projection: (..., views, detectors) to images (..., H, W), in the sinogram's unit / mm.
 
     Line integrals without unit give attenuation in 1/mm. Each view counts for the directions that are nearer to it than
-    to any other (modulo 180 degrees), so views may be sparse, uneven or doubled; sparse views leave streaks.
+    to any other (modulo 180 degrees), so views may be sparse, uneven or doubled; sparse views leave streaks. A gap of
+    more than five times the usual one is taken for a limited arc: no view counts for the directions in it.
 
     Args:
         window: of the ramp filter; see ``ramp_filter``.
@@ -194,9 +198,11 @@ def fbp(sinogram: Tensor, projector: Projector, window: str = "ram-lak") -> Tens
 
 
 def _directions(angles: Tensor) -> Tensor:
-    """The part of the half circle that each view stands for, in radians (views,); they add up to pi."""
+    """The part of the half circle that each view stands for, in radians (views,); they add up to pi on a full arc."""
     ordered, order = (angles % 180).sort()
     gaps = torch.cat([ordered[1:], ordered[:1] + 180]) - ordered            # to the next view, all the way round
+    usual = gaps[gaps > 1e-9].median()                                      # doubled views leave no gap
+    gaps = torch.where(gaps > 5 * usual, usual, gaps)                       # nobody looked there: no view stands for it
     return torch.deg2rad((gaps + gaps.roll(1)) / 2)[order.argsort()]
 
 
@@ -214,12 +220,15 @@ def rotation_axis(sinogram: Tensor, angles: Tensor) -> Tensor:
         Tensor (...): one position for each image.
 
     Raises:
-        ValueError: where there are fewer than three views.
+        ValueError: where there are fewer than three views, or one without mass.
     """
     if len(angles) < 3:
         raise ValueError(f"there are {len(angles)} views, but the axis can be found from three or more")
     position = torch.arange(sinogram.shape[-1], device=sinogram.device, dtype=torch.float64)
     mass = sinogram.double()
+    if not (mass.sum(-1) > 0).all():
+        raise ValueError("a view of the sinogram holds no positive mass, so that its centre is not defined: give line "
+                         "integrals of an object in air")
     centre = (mass * position).sum(-1) / mass.sum(-1)                       # (..., views)
     turn = torch.deg2rad(torch.as_tensor(angles, dtype=torch.float64, device=sinogram.device))
     design = torch.stack([torch.ones_like(turn), turn.cos(), turn.sin()], dim=-1)

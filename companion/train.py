@@ -8,8 +8,10 @@ import argparse
 import importlib
 import inspect
 import json
+import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 from torch import Tensor
@@ -36,23 +38,32 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that explains a mistake in one line, like every other error of the command."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"companion: {message} (see {self.prog} --help)\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="companion", description=__doc__.partition("\n")[0])
+    parser = _Parser(prog="companion", description=__doc__.partition("\n")[0])
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     look = commands.add_parser("doctor", help="show versions, device and data found, for a question or a bug report")
     look.set_defaults(run=_doctor)
     _add_train(commands.add_parser(
         "train", help="train a network on a phantom, a MedMNIST set or a folder of images",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        description="Prints one line an epoch. Cut off and called again with the same --folder, it goes on and ends "
-                    "with the same weights. Several processes: torchrun --nproc-per-node N -m companion.train train "
-                    "..., with the same options."))
+        description="Shows its progress, and prints one line for each epoch at the end. Cut off and called again with "
+                    "the same --folder and options, it goes on and ends with the same weights; more --epochs extend "
+                    "it. Several processes: torchrun --nproc-per-node N -m companion.train train ..., with the same "
+                    "options; on several nodes the --folder must be one that all of them share."))
     study = commands.add_parser("study", help="run the experiment behind a measured claim and store its numbers",
                                 description="Runs over several seeds and writes data/studies/CLAIM.json. Cut off and "
                                             "called again, it goes on with the seeds that are missing.")
     study.add_argument("claim", metavar="CLAIM", help="id of the claim, such as relu-trains-better")
-    study.add_argument("--seeds", type=int, default=5, metavar="N", help="seeds 0 to N-1, at least 2 (default: 5)")
-    study.add_argument("--jobs", type=int, default=1, metavar="J", help="seeds that run side by side (default: 1)")
+    study.add_argument("--seeds", type=int, metavar="N", help="seeds 0 to N-1, at least 2 (default: as many as are "
+                       "stored, else 5)")
+    study.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="J", help="seeds that run side by side, "
+                       "sharing the processor cores (default: one for each core, %(default)s here)")
     study.add_argument("--device", metavar="D", help="cpu, cuda, ... (default: a GPU where there is one)")
     study.set_defaults(run=_study)
     listing = commands.add_parser("claims", help="list the claims of the review that the book puts to the test")
@@ -61,17 +72,25 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", required=True, metavar="SET", help=f"a phantom ({', '.join(PHANTOMS)}), a MedMNIST "
-                        "set such as pneumoniamnist or the path of its npz, or a folder with labels.csv")
-    parser.add_argument("--model", default="small_gap_cnn", choices=sorted(MODELS), help="architecture")
-    parser.add_argument("--epochs", type=int, default=10, metavar="N", help="times through the training set")
-    parser.add_argument("--batch", type=int, default=32, metavar="N", help="cases in a mini-batch, over all processes")
-    parser.add_argument("--rate", type=float, default=0.001, metavar="R", help="learning rate of Adam")
+    parser.add_argument("--data", required=True, metavar="SET", help=f"a phantom ({', '.join(PHANTOMS)}), a 2D "
+                        "MedMNIST set with one class for each image, such as pneumoniamnist, or the path of its npz, "
+                        "or a folder with labels.csv")
+    parser.add_argument("--model", default="small_gap_cnn", choices=sorted(MODELS), help="architecture (default: "
+                        "%(default)s)")
+    parser.add_argument("--epochs", type=int, default=10, metavar="N", help="times through the training set (default: "
+                        "%(default)s)")
+    parser.add_argument("--batch", type=int, default=32, metavar="N", help="cases in a mini-batch, over all processes "
+                        "(default: %(default)s)")
+    parser.add_argument("--rate", type=float, default=0.001, metavar="R", help="learning rate of Adam (default: "
+                        "%(default)s)")
     parser.add_argument("--patience", type=int, metavar="N", help="stop after N epochs without a better development "
                         "loss, and keep the best weights")
-    parser.add_argument("--cases", type=int, default=500, metavar="N", help="cases of a phantom to make")
-    parser.add_argument("--size", type=int, default=32, metavar="S", help="pixels across an image, but for MedMNIST")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of data, weights and order")
+    parser.add_argument("--cases", type=int, default=500, metavar="N", help="cases of a phantom to make (default: "
+                        "%(default)s)")
+    parser.add_argument("--size", type=int, default=32, metavar="S", help="pixels across an image, but for "
+                        "MedMNIST (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of data, weights and order (default: "
+                        "%(default)s)")
     parser.add_argument("--folder", type=Path, metavar="F", help="where to keep checkpoint, weights and history")
     parser.add_argument("--test", action="store_true", help="evaluate the test set at the end: once, when all is "
                         "chosen")
@@ -90,6 +109,8 @@ def _claims(_: argparse.Namespace) -> None:
 
 
 def _study(options: argparse.Namespace) -> None:
+    if options.seeds is None:
+        options.seeds = store.seeds(options.claim)
     _require_at_least("--seeds", options.seeds, 2)
     _require_at_least("--jobs", options.jobs, 1)
     study = store.record(options.claim, range(options.seeds), _device(options.device), options.jobs)
@@ -114,6 +135,8 @@ def _run(options: argparse.Namespace, machine: hardware.Hardware) -> None:
         return Batches((cases.images - mean) / spread, cases.labels, options.batch, draws)
 
     model = _model(options.model, data.train)
+    if options.folder and not distributed.rank():
+        _require_same_run(options)
     watch = engine.Development(batches(data.development), {"accuracy": _accuracy}, options.patience)
     history = engine.fit(model, cross_entropy, torch.optim.Adam(model.parameters(), lr=options.rate),
                          batches(data.train, generator), options.epochs, development=watch, folder=options.folder,
@@ -132,13 +155,37 @@ def _run(options: argparse.Namespace, machine: hardware.Hardware) -> None:
         checkpoints.put(options.folder / "history.json", (json.dumps(history, indent=1) + "\n").encode())
 
 
+def _require_same_run(options: argparse.Namespace) -> None:
+    """A folder holds one run: its options are kept beside its checkpoint, and another's are refused."""
+    kept = {name: getattr(options, name) for name in ("data", "model", "batch", "rate", "cases", "size", "seed")}
+    path = checkpoints.prepare(options.folder) / "options.json"
+    if not path.exists() or checkpoints.read(options.folder) is None:
+        checkpoints.put(path, (json.dumps(kept, indent=1) + "\n").encode())
+        return
+    before = json.loads(path.read_text(encoding="utf-8"))
+    if changed := [f"--{k} was {before[k]}, now {v}" for k, v in kept.items() if before[k] != v]:
+        raise ValueError(f"{options.folder} holds another run ({', '.join(changed)}): take the same options to go on "
+                         "with it, or another folder")
+
+
 def _split(options: argparse.Namespace, generator: torch.Generator) -> splits.Split:
     if options.data in PHANTOMS:
         phantom = importlib.import_module(f"companion.datasets.phantoms.{options.data}")
         return splits.split(phantom.make(options.cases, generator, size=(options.size, options.size)), generator)
     if Path(options.data).is_dir():
         return splits.split(folder.load(options.data, size=options.size), generator)
+    _require_classes_2d(options.data)
     return splits.Split(*(medmnist.load(options.data, subset) for subset in medmnist.SUBSETS))
+
+
+def _require_classes_2d(data: str) -> None:
+    """A MedMNIST set that the models here fit; told by its name, before anything is downloaded."""
+    known = medmnist.info(data)
+    several, deep = known["task"].startswith("multi-label"), known["python_class"].endswith("3D")
+    if several or deep:
+        what = f"may show several findings ({known['task']})" if several else "are 3D"
+        raise ValueError(f"--data is {data}, but its images {what}, and this command trains networks that tell one "
+                         "class for each 2D image: take another set, or train it in Python with engine.fit")
 
 
 def _model(name: str, cases: Cases) -> torch.nn.Module:
@@ -153,9 +200,15 @@ def _accuracy(outputs: Tensor, labels: Tensor) -> float:
 
 def _device(name: str | None) -> torch.device:
     try:
-        return torch.device(name) if name else hardware.device()
+        device = torch.device(name) if name else hardware.device()
     except RuntimeError as error:
         raise ValueError(f"--device is {name!r}, unknown to torch: use cpu, cuda or cuda:1") from error
+    try:
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(f"the device is {str(device)!r}, but torch can not compute on it here: use cpu, or see "
+                         "companion doctor for what there is") from error
+    return device
 
 
 def _require_at_least(option: str, value: int, least: int) -> None:

@@ -24,6 +24,7 @@ ARROWS = {
     r"engine": r"checkpoints|distributed|hardware|progress",
     r"datasets\.batches": r"distributed",
     r"datasets\.(dicom.*|nifti)": r"datasets\.(volume|dicom_file)",
+    r"datasets\.grid": r"datasets\.(cases|volume)",
     r"datasets\.(medmnist|folder|splits|augment)": r"folders|datasets\.cases",
     r"datasets\.reports.*": r"datasets\.reports.*",
     r"datasets\.phantoms\..*": r"ct|mri|datasets\.(cases|phantoms\..*)",

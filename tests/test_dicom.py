@@ -1,5 +1,6 @@
 """Reading DICOM: synthetic slices of a known field, and all files that come with pydicom."""
 
+import shutil
 import tempfile
 from itertools import product
 from pathlib import Path
@@ -24,7 +25,7 @@ from dicom_writer import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.pixels import apply_rescale
-from pydicom.uid import BasicTextSRStorage
+from pydicom.uid import BasicTextSRStorage, SecondaryCaptureImageStorage
 from scipy.spatial.transform import Rotation
 
 from companion.datasets import dicom
@@ -253,6 +254,60 @@ def test_one_bad_slice_refuses_the_series(tmp_path):
     refused(tmp_path, "truncated", paths[2].name)
     paths[2].write_bytes(b"")                      # a failed copy must not pass for a shorter series
     refused(tmp_path, "not DICOM", paths[2].name)
+
+
+CT5N = BUNDLED / "dicomdirtests" / "98892001" / "CT5N"
+END = "3353"                                       # a slice at the end of CT5N: without it, the others make a volume
+
+
+def ct5n(folder: Path, ending: str, end: bytes) -> Path:
+    """A copy of CT5N whose names have this ending, with other bytes for the slice at the end: the path of that one."""
+    for path in CT5N.iterdir():
+        (folder / (path.name + ending)).write_bytes(end if path.name == END else path.read_bytes())
+    return folder / (END + ending)
+
+
+@pytest.mark.parametrize("ending", ["", ".dcm", ".IMA", ".1"])
+@pytest.mark.parametrize("keep", [132, 140, 156, 300, 600, 669, 1000, 1500, 2400, 3500])
+def test_an_end_slice_cut_off_anywhere_refuses_the_series(tmp_path, ending, keep):
+    cut = ct5n(tmp_path, ending, (CT5N / END).read_bytes()[:keep])
+    refused(tmp_path, "truncated", f"{cut.name}: ")
+
+
+def test_no_cut_of_an_end_slice_passes_even_where_the_series_is_named(tmp_path):
+    whole = (CT5N / END).read_bytes()
+    cut = ct5n(tmp_path, "", whole)
+    uid = pydicom.dcmread(cut).SeriesInstanceUID
+    assert len(dicom.read_series(tmp_path, uid).array) == 5
+    for keep in range(0, len(whole), 11):                # also within a modality or a series UID
+        cut.write_bytes(whole[:keep])
+        with pytest.raises(dicom.DicomError) as caught:
+            dicom.read_series(tmp_path, uid)
+        assert caught.value.reason in ("truncated", "damaged", "not DICOM") and END in str(caught.value)
+
+
+@pytest.mark.parametrize("ending", ["", ".dcm", ".IMA", ".1"])
+@pytest.mark.parametrize("first", [slice(0), slice(100), slice(128, None)])
+def test_an_end_slice_without_preamble_refuses_the_series(tmp_path, ending, first):
+    bare = ct5n(tmp_path, ending, (CT5N / END).read_bytes()[first])
+    refused(tmp_path, "not DICOM", f"{bare.name}: ")
+
+
+def test_what_is_named_otherwise_than_the_slices_is_left_aside(tmp_path):
+    (tmp_path / "disc").mkdir()
+    shutil.copytree(CT5N, tmp_path / "disc" / "series")
+    for name in ("LICENSE", "disc/series/notes.txt", "disc/series/.hidden"):
+        (tmp_path / name).write_text("text")
+    assert len(dicom.read_series(tmp_path).array) == 5
+
+
+def test_a_whole_file_without_modality(tmp_path):
+    save_stack(tmp_path)
+    other = save(ct_slice(Modality=None, SeriesInstanceUID=None, SOPClassUID=SecondaryCaptureImageStorage),
+                 tmp_path / "screen.dcm")
+    assert len(dicom.read_series(tmp_path).array) == 4     # a screenshot: its kind needs no modality
+    save(ct_slice(Modality=None), other)
+    refused(tmp_path, "modality", "screen.dcm: its modality is missing")
 
 
 def test_bundled_series():

@@ -102,6 +102,15 @@ REFUSALS = {
 }
 
 
+@pytest.mark.parametrize("keep", [140, 160, 170, 300, 460, 667, 700, 1000, 2000, 3000])
+def test_an_image_cut_off_in_its_header_is_truncated_not_of_another_kind(tmp_path, keep):
+    path = tmp_path / "a.dcm"
+    path.write_bytes((BUNDLED / "CT_small.dcm").read_bytes()[:keep])
+    with pytest.raises(dicom.DicomError, match="its header ends before it tells the .*Copy the file again") as caught:
+        dicom.read(path)
+    assert caught.value.reason == "truncated"
+
+
 def test_every_reason_is_tested():
     assert set(REFUSALS) | OF_A_FOLDER == set(dicom_file.REMEDIES)
 

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from companion.datasets import folder
+from companion.datasets import folder, splits
 
 SQUARE = np.array([[0, 51, 102], [153, 204, 255]], np.uint8)
 
@@ -25,6 +25,11 @@ def make(place: Path, table: str, **images) -> Path:
         save(values, place / f"{name}.png")
     (place / "labels.csv").write_text(table, encoding="utf-8")
     return place
+
+
+def three(place: Path, *tables: str) -> list[Path]:
+    """Folders train, val and test with these tables, for ``load_split``."""
+    return [make(place / part, table) for part, table in zip(("train", "val", "test"), tables, strict=True)]
 
 
 # What comes out
@@ -88,6 +93,52 @@ def test_a_table_as_spreadsheets_write_it(tmp_path):
     assert folder.load(tmp_path, "other.csv").classes == ("Pneumonie, bilatérale",)
 
 
+def test_a_table_with_semicolons_as_spreadsheets_write_it_where_numbers_have_commas(tmp_path):
+    make(tmp_path, "file,label\na.png,x\n")
+    (tmp_path / "labels.csv").write_bytes('\ufefffile;label;patient\r\na.png;"x; y, z";P7\r\n'.encode())
+    assert folder.load(tmp_path).classes == ("x; y, z",)
+
+
+def test_several_findings_of_an_image(tmp_path):
+    """As in ChestX-ray14."""
+    make(tmp_path, "file,label,patient\na.png,Mass|Effusion,1\nb.png,No Finding,1\nc.png,Mass | Mass,2\n")
+    cases = folder.load(tmp_path, separator="|")
+    assert cases.classes == ("Effusion", "Mass") and cases.labels.dtype == torch.float32
+    assert cases.labels.tolist() == [[1, 1], [0, 0], [0, 1]] and cases.patients.tolist() == [0, 0, 1]
+    assert folder.load(tmp_path, separator="|", classes=["Mass", "Effusion"]).labels.tolist()[2] == [1, 0]
+
+
+def test_alpha_is_dropped_where_it_hides_nothing(tmp_path):
+    opaque = np.full_like(SQUARE, 255)
+    make(tmp_path, "file,label\na.png,x\n", a=np.stack([SQUARE, SQUARE // 3, SQUARE * 0, opaque], -1))
+    images = folder.load(tmp_path).images
+    assert images.shape == (1, 3, 2, 3)
+    torch.testing.assert_close(images[0, :, 1, 2], torch.tensor([1, 85 / 255, 0]))
+    Image.fromarray(np.stack([SQUARE, opaque], -1), "LA").save(tmp_path / "a.png")
+    torch.testing.assert_close(folder.load(tmp_path).images[0, 0], torch.from_numpy(SQUARE) / 255)
+
+
+def test_a_photograph_stands_upright(tmp_path):
+    """Orientation 6: the camera was held so that the first column stored is the top of what was seen."""
+    stored = np.repeat(np.repeat(np.array([[0, 255], [0, 255], [0, 255]], np.uint8), 8, 0), 8, 1)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    save(stored, tmp_path / "a.jpg", exif=exif)
+    (tmp_path / "labels.csv").write_text("file,label\na.jpg,x\n")
+    image = folder.load(tmp_path).images[0, 0]
+    assert image.shape == (16, 24) and image[:8].max() < 0.1 and image[8:].min() > 0.9
+
+
+def test_hidden_files_are_left_aside(tmp_path):
+    make(tmp_path, "file,label\na.png,x\n")
+    for hidden in ("._a.png", "__MACOSX/._a.png", ".thumbnails/a.png"):
+        (tmp_path / hidden).parent.mkdir(exist_ok=True)
+        (tmp_path / hidden).write_bytes(b"no image")
+    assert len(folder.load(tmp_path)) == 1
+    make(tmp_path / ".cache", "file,label\n.b.png,x\n")     # but the path of the folder, and what is listed, may be
+    assert len(folder.load(tmp_path / ".cache")) == 1
+
+
 @pytest.mark.parametrize("size", [4, (4, 4)])
 def test_a_size_resizes_all(tmp_path, size, generator):
     noise = (torch.rand(16, 64, generator=generator) * 255).to(torch.uint8)
@@ -101,7 +152,8 @@ def test_a_size_resizes_all(tmp_path, size, generator):
 # What is refused
 
 @pytest.mark.parametrize(("table", "says"), [
-    ("file;label\na.png;x\n", r"columns are \['file;label'\], but must be named .* commas"),
+    ("file:label\na.png:x\n", r"columns are \['file:label'\], but must be named .* commas or semicolons"),
+    ("file,label\na.png,x|y\n", r"line 2: the label 'x\|y' holds '\|': .* give load separator='\|'"),
     ("name,label\na.png,x\n", r"columns are \['name', 'label'\]"),
     ("", r"columns are \[\]"),
     ("file,label\n", "lists no image"),
@@ -171,11 +223,75 @@ def test_classes_without_images_and_labels_without_class_are_refused(tmp_path):
 
 
 def test_no_folder_no_table_wrong_letters_wrong_size(tmp_path):
-    with pytest.raises(ValueError, match="there is no table .*nothing.*labels.csv"):
+    with pytest.raises(ValueError, match="there is no folder .*nothing: correct the path"):
         folder.load(tmp_path / "nothing")
+    with pytest.raises(ValueError, match="there is no table .*labels.csv: write one"):
+        folder.load(tmp_path)
     make(tmp_path, "file,label\na.png,x\n")
+    with pytest.raises(ValueError, match="labels.csv is a file, but must be a folder"):
+        folder.load(tmp_path / "labels.csv")
     (tmp_path / "labels.csv").write_bytes("file,label\na.png,für\n".encode("latin-1"))
     with pytest.raises(ValueError, match="not in UTF-8: save it as CSV UTF-8"):
         folder.load(tmp_path)
     with pytest.raises(ValueError, match=r"size is \(0, 0\)"):
         folder.load(tmp_path, size=0)
+
+
+@pytest.mark.parametrize(("label", "separator", "says"), [
+    ("x||y", "|", r"line 2: the label is 'x\|\|y', so a finding is missing"),
+    ("x|nan", "|", "so a finding is missing"),
+    ("x|No finding", "|", r"line 2: the label is 'x\|No finding', a finding and none"),
+    ("no finding", "|", "names no finding"),
+    ("x", "", "separator is '', but"),
+])
+def test_findings_that_do_not_fit_are_refused(tmp_path, label, separator, says):
+    with pytest.raises(ValueError, match=says):
+        folder.load(make(tmp_path, f"file,label\na.png,{label}\n"), separator=separator)
+
+
+# Train, development and test set in folders of their own
+
+def test_three_folders_make_a_split(tmp_path):
+    """Patients are numbered over all three, so that those of one name, and only those, share a number."""
+    parts = three(tmp_path, "file,label,patient\na.png,x,P7\nb.png,y,P2\n", "file,label,patient\na.png,y,P3\n",
+                  "file,label,patient\na.png,y,P9\nb.png,x,P9\n")
+    with pytest.raises(splits.LeakageError):
+        splits.Split(*map(folder.load, parts))                           # what load alone can not know
+    sets = folder.load_split(*parts)
+    assert [part.patients.tolist() for part in sets] == [[0, 1], [2], [3, 3]]
+    assert [part.labels.tolist() for part in sets] == [[0, 1], [1], [1, 0]]
+    assert {part.classes for part in sets} == {("x", "y")}
+    split = splits.Split(*sets)
+    assert repr(split) == "Split(train 2, development 1, test 2)"
+    assert split.train.images.shape == (2, 1, 2, 3)
+
+
+def test_three_folders_take_what_load_takes(tmp_path):
+    parts = three(tmp_path, "file,label\na.png,x|y\n", "file,label\na.png,y\n", "file,label\na.png,No Finding\n")
+    sets = folder.load_split(*map(str, parts), table="labels.csv", size=4, classes=("y", "x"), separator="|")
+    assert [part.labels.tolist() for part in sets] == [[[1, 1]], [[1, 0]], [[0, 0]]]
+    assert [part.patients.tolist() for part in sets] == [[0], [1], [2]] and sets[2].images.shape == (1, 1, 4, 4)
+
+
+def test_a_patient_in_two_folders_is_refused_by_name(tmp_path):
+    parts = three(tmp_path, "file,label,patient\na.png,x,P7\nb.png,x,P2\n", "file,label,patient\na.png,x,P3\n",
+                  "file,label,patient\na.png,x,P2\nb.png,x,P8\n")
+    with pytest.raises(ValueError, match=r"1 patients are in train and in test, such as 'P2': put all images of"):
+        folder.load_split(*parts)
+    with pytest.raises(ValueError, match="patients are in development and in test"):   # without names, by file
+        make(tmp_path / "val", "file,label\na.png,x\n")
+        folder.load_split(make(tmp_path / "new", "file,label\na.png,x\n"), parts[1], tmp_path / "new" / ".." / "val")
+
+
+@pytest.mark.parametrize(("table", "says"), [
+    ("file,label\na.png,x\n", "val/labels.csv has no column patient, but .*train/labels.csv has: .* all three"),
+    ("file,label,patient\na.png,,P3\n", "val/labels.csv, line 2: the label is ''"),
+    ("file,label,patient\na.png,z,P3\n", "train/labels.csv: the class 'z' has no image"),
+    ("file,label,patient\nb.png,x,P3\n", r"but \S*train/a.png has \(2, 3\) and \S*val/b.png has \(1, 3\)"),
+])
+def test_folders_that_do_not_fit_together_are_refused(tmp_path, table, says):
+    parts = three(tmp_path, "file,label,patient\na.png,x,P1\n", table, "file,label,patient\na.png,x,P2\n")
+    if (parts[1] / "b.png").exists():
+        save(SQUARE[:1], parts[1] / "b.png")
+    with pytest.raises(ValueError, match=says):
+        folder.load_split(*parts)

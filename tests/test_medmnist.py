@@ -133,6 +133,13 @@ def test_no_file_no_name_no_subset_no_size(tmp_path):
         medmnist.load("nodulemnist3d", size=128, folder=tmp_path)
 
 
+@pytest.mark.parametrize("name", ["PneumoniaMNIST", "pneumoniamnist"])
+def test_upper_and_lower_case_are_one(tmp_path, name):
+    path = saved(tmp_path / "other.npz", arrays()).rename(tmp_path / f"{name}.NPZ")
+    assert len(medmnist.load(path, "val")) == 2
+    assert medmnist.info(name) == medmnist.info("pneumoniamnist") == medmnist.info(str(path))
+
+
 # Downloads
 
 @pytest.fixture
@@ -156,6 +163,19 @@ def test_a_download_is_kept_and_not_repeated(tmp_path, monkeypatch, official):
     assert [p.name for p in (tmp_path / "new" / "place").iterdir()] == ["pneumoniamnist.npz"]
     monkeypatch.setattr(urllib.request, "urlopen", lambda *a, **k: pytest.fail("downloaded again"))
     medmnist.load("pneumoniamnist", folder=str(tmp_path / "new" / "place"))
+
+
+def test_a_download_has_its_own_name_however_it_is_asked_for(tmp_path, official):
+    medmnist.load("PneumoniaMNIST", folder=tmp_path / "new")
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["pneumoniamnist.npz"]
+
+
+@pytest.mark.parametrize("more", ["", "cache"])
+def test_a_folder_that_is_a_file_is_no_matter_of_the_network(tmp_path, official, more):
+    place = saved(tmp_path / "pneumoniamnist.npz", arrays())
+    with pytest.raises(ValueError, match=f"folder is {re.escape(str(place / more))}, but .* is a file: give the folder "
+                                         "that holds it, or the path of the file in place of the name"):
+        medmnist.load("pneumoniamnist", folder=place / more)
 
 
 def test_downloads_lie_in_the_cache_of_the_data_folder(tmp_path, monkeypatch, official):

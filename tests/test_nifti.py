@@ -103,6 +103,20 @@ def test_oblique_axes_keep_their_angle_and_their_values(tmp_path_factory, angles
     assert_field(volume)
 
 
+@pytest.mark.parametrize("axis", ["x", "y", "z", "xy", "zx", "xyz"])
+@pytest.mark.parametrize("angle", [45, 135, -45, 225])
+def test_axes_halfway_between_two_of_the_patient_come_out_in_one_orientation(tmp_path, axis, angle):
+    axes = Rotation.from_euler(axis, [angle] * len(axis), degrees=True).as_matrix()
+    plain = nifti.read(write_field(tmp_path / "a.nii", straight(axes)), "MR")
+    assert plain.orientation == "SPL"
+    assert_field(plain)
+    for number, (order, turned) in enumerate(product(permutations(range(3)), [(1, 1, 1), (-1, 1, -1), (-1, -1, -1)])):
+        ornt = np.array(list(zip(order, turned, strict=True)), dtype=float)
+        stored = apply_orientation(sample(straight(axes)), ornt)
+        made = image(stored.astype(np.int16), straight(axes) @ inv_ornt_aff(ornt, (5, 4, 3)))
+        assert_same(nifti.read(written(made, tmp_path / f"{number}.nii"), "MR"), plain)
+
+
 @pytest.mark.parametrize("orientation", [AXIAL, CORONAL, SAGITTAL, PRONE,
                                          tuple(Rotation.from_euler("xyz", [10, -20, 5], degrees=True).as_matrix()[:, :2]
                                                .T.ravel())])
@@ -234,6 +248,12 @@ def test_an_unknown_unit_of_length_is_refused(tmp_path):
 def test_a_modality_is_one_of_dicoms_codes(tmp_path, modality):
     with pytest.raises(NiftiError, match=f"modality is '{modality}'.*CT, MR, PT, SEG"):
         nifti.read(write_field(tmp_path / "a.nii", straight()), modality)
+
+
+@pytest.mark.parametrize("modality", ["MR", "PT", "SEG"])
+def test_hounsfield_units_are_those_of_a_ct(tmp_path, modality):
+    with pytest.raises(NiftiError, match=f"unit is 'HU' and the modality '{modality}', but only a CT .*leave out"):
+        nifti.read(write_field(tmp_path / "a.nii", straight()), modality, "HU")
 
 
 @pytest.mark.parametrize("share", [0.02, 0.1, 0.5, 0.95, 0.99])

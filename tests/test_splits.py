@@ -192,6 +192,14 @@ def test_a_split_that_leaks_can_not_be_built(patients, says):
         Split(*(make([0] * len(numbers), numbers) for numbers in patients))
 
 
+def test_a_split_can_not_be_made_to_leak(generator):
+    parts = split(make([0, 1] * 20), generator)
+    for name in ("train", "development"):
+        with pytest.raises(AttributeError, match=name):
+            setattr(parts, name, make([0, 1]))
+    assert (len(parts.train), len(parts.development)) == (28, 6)
+
+
 def test_leakage_is_a_value_error_and_official_subsets_are_welcome():
     assert issubclass(LeakageError, ValueError)
     parts = Split(make([0, 1], [0, 1]), make([1], [2]), make([0], [3]))

@@ -132,6 +132,21 @@ def test_changed_code_does_not_go_on_with_old_numbers(toy):
     assert store.record("toy", range(2), torch.device("cpu")).numbers == {"x": [0.0, 1.0]}
 
 
+def test_as_many_seeds_as_are_stored(toy):
+    assert store.seeds("toy") == 5
+    store.record("toy", [0, 1, 2], torch.device("cpu"))
+    assert store.seeds("toy") == 3
+
+
+def test_processes_give_the_numbers_of_one(monkeypatch, tmp_path):
+    """A real study in real processes, which share the threads."""
+    monkeypatch.setenv("COMPANION_DATA", str(tmp_path))
+    one = store.record("training-reduces-loss", [0, 1], torch.device("cpu"))
+    two = store.record("training-reduces-loss", [0, 1], torch.device("cpu"), jobs=2)
+    assert two.seeds == [0, 1] and two.numbers == {k: pytest.approx(v, abs=0.05) for k, v in one.numbers.items()}
+    assert two.threads == max(1, torch.get_num_threads() // 2)
+
+
 def test_jobs_give_the_same_numbers_in_the_order_of_the_seeds(toy, monkeypatch):
     monkeypatch.setattr(store, "ProcessPoolExecutor", lambda jobs, mp_context: ThreadPoolExecutor(jobs))
     toy.run = lambda seed, device: time.sleep(0.2 - seed / 10) or {"x": float(seed)}

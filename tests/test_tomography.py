@@ -206,6 +206,12 @@ def test_a_geometry_of_nothing_is_refused(change, message):
         Projector(**{"size": 4, "angles": [0], **change})
 
 
+@pytest.mark.parametrize("angles", [[0, math.nan], [math.inf], 180])
+def test_angles_must_be_a_list_of_finite_numbers(angles):
+    with pytest.raises(ValueError, match="must be a list of finite numbers in degrees"):
+        Projector(4, angles)
+
+
 def test_images_and_sinograms_must_fit():
     projector = Projector((4, 5), [0, 90], 6)
     with pytest.raises(ValueError, match=r"shape \(1, 5, 4\), but must end in \(4, 5\)"):
@@ -296,6 +302,15 @@ def test_a_view_counts_for_half_the_gaps_beside_it_by_hand():
     torch.testing.assert_close(fbp(sinogram, projector), expected)
 
 
+@pytest.mark.parametrize("arc", [90, 120, 150])
+def test_on_a_limited_arc_no_view_stands_for_the_missing_ones(arc):
+    projector = Projector(64, view_angles(arc, arc), dtype=torch.float64)
+    image = ellipses.render(SCENES["sum of ellipses"], 64, 1.0)
+    sinogram = projector(image)
+    even = projector.adjoint(ramp_filter(sinogram)) * math.radians(1)
+    torch.testing.assert_close(fbp(sinogram, projector), even)
+
+
 def test_sparse_views_leave_more_error():
     image = ellipses.render(SCENES["sum of ellipses"], 80, 1.0)
     errors = []
@@ -323,6 +338,11 @@ def test_rotation_axis_is_found(axis, views):
 def test_two_views_do_not_tell_the_axis():
     with pytest.raises(ValueError, match="2 views, but the axis can be found from three or more"):
         rotation_axis(torch.ones(2, 5), torch.tensor([0.0, 180.0]))
+
+
+def test_an_empty_view_has_no_centre():
+    with pytest.raises(ValueError, match="holds no positive mass"):
+        rotation_axis(torch.zeros(3, 5), torch.tensor([0.0, 60.0, 120.0]))
 
 
 # A measured sinogram

@@ -3,12 +3,14 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
 from companion import checkpoints, claims, doctor, train
+from companion.datasets import medmnist
 from companion.models.small_cnn import SmallGAPCNN
 from companion.studies import store
 
@@ -63,6 +65,23 @@ def test_mistakes_in_training_are_one_line(images, tmp_path, capsys, more, says)
     assert says in error and error.count("\n") == 1
 
 
+@pytest.mark.parametrize(("name", "shape", "columns", "says"), [
+    ("chestmnist", (28, 28), 14, "its images may show several findings (multi-label"),
+    ("nodulemnist3d", (28, 28, 28), 1, "its images are 3D")])
+def test_sets_that_no_model_here_fits_are_refused_before_they_are_fetched(tmp_path, capsys, monkeypatch, name, shape,
+                                                                          columns, says):
+    rng = np.random.default_rng(0)
+    made = {f"{part}_{kind}": rng.integers(0, 2, (4, *more), dtype=np.uint8) for part in medmnist.SUBSETS
+            for kind, more in (("images", shape), ("labels", (columns,)))}
+    np.savez_compressed(tmp_path / f"{name}.npz", **made)
+    monkeypatch.setattr(medmnist, "_download", lambda *_: pytest.fail("fetched"))
+    for data in (tmp_path / f"{name}.npz", name):
+        assert train.main(options(data, tmp_path / "run", "--epochs", "1")) == 2
+        error = capsys.readouterr().err
+        assert f"--data is {data}, but {says}" in error and error.count("\n") == 1
+        assert "one class for each 2D image" in error
+
+
 def test_doctor_tells_versions_device_and_data(capsys):
     assert train.main(["doctor"]) == 0
     shown = capsys.readouterr().out
@@ -82,18 +101,48 @@ def test_help_is_complete(command, capsys):
 
 
 def test_command_line_runs_a_study(toy, capsys):
-    assert train.main(["study", "toy", "--seeds", "2", "--device", "cpu"]) == 0
+    assert train.main(["study", "toy", "--seeds", "2", "--jobs", "1", "--device", "cpu"]) == 0
     assert "x: 0.5 (95 % interval" in capsys.readouterr().out
     assert json.loads(Path(store.folders.data(), "studies", "toy.json").read_text())["seeds"] == [0, 1]
 
 
 @pytest.mark.parametrize(("arguments", "says"), [(["study", "none"], "no study of 'none'"),
                                                  (["study", "toy", "--seeds", "1"], "at least 2"),
-                                                 (["study", "toy", "--device", "tpu9"], "unknown to torch")])
+                                                 (["study", "toy", "--device", "tpu9"], "unknown to torch"),
+                                                 (["study", "toy", "--device", "meta"], "can not compute on it"),
+                                                 (["study", "toy", "--device", "cuda:99"], "can not compute on it")])
 def test_command_line_explains_mistakes_in_one_line(toy, capsys, arguments, says):
     assert train.main(arguments) == 2
     error = capsys.readouterr().err
     assert says in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [[], ["train"], ["study", "toy", "--seeds", "x"], ["no-such-command"]])
+def test_a_wrong_command_line_is_explained_in_one_line(arguments, capsys):
+    with pytest.raises(SystemExit) as left:
+        train.main(arguments)
+    error = capsys.readouterr().err
+    assert left.value.code == 2 and error.startswith("companion: ") and error.count("\n") == 1 and "--help" in error
+
+
+def test_help_tells_no_default_of_none(capsys):
+    with pytest.raises(SystemExit):
+        train.main(["train", "--help"])
+    shown = capsys.readouterr().out
+    assert "(default: 0.001)" in " ".join(shown.split()) and "None" not in shown
+
+
+def test_a_folder_holds_one_run(images, tmp_path, capsys):
+    assert train.main(options(images, tmp_path / "run", "--epochs", "1")) == 0
+    assert train.main(options(images, tmp_path / "run", "--epochs", "2")) == 0
+    assert train.main(options(images, tmp_path / "run", "--epochs", "3", "--seed", "7", "--rate", "0.1")) == 2
+    assert "holds another run (--rate was 0.02, now 0.1, --seed was 0, now 7)" in capsys.readouterr().err
+
+
+def test_a_run_that_never_got_anywhere_does_not_block_its_folder(images, tmp_path, capsys):
+    assert train.main(options(images, tmp_path / "run", "--epochs", "1", "--rate", "1e20")) == 2
+    assert "the loss is" in capsys.readouterr().err
+    assert train.main(options(images, tmp_path / "run", "--epochs", "1")) == 0
 
 
 def test_command_line_lists_the_claims(capsys):

@@ -35,6 +35,20 @@ def test_oblique_axes_take_the_nearest_letter_and_say_so():
     assert "SPL (36.9 degrees oblique)" in repr(tilted)
 
 
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+@pytest.mark.parametrize("across", range(3))
+def test_axes_at_45_degrees_keep_their_letters_when_reoriented(across, orientation):
+    half = 0.5 ** 0.5
+    x, y = (axis for axis in range(3) if axis != across)
+    directions = [[0.0] * 3 for _ in range(3)]
+    directions[0][across] = 1.0
+    directions[1][x], directions[1][y], directions[2][x], directions[2][y] = half, half, -half, half
+    before = volume(directions=tuple(map(tuple, directions)))
+    after = before.reoriented(orientation)
+    assert after.orientation == orientation
+    assert after.reoriented(before.orientation).directions == before.directions
+
+
 def test_a_coronal_view_by_hand(device):
     coronal = volume(device).reoriented(PLANES["coronal"])           # D grows to P, H to I, W to L
     assert coronal.array.tolist() == [[[100 + 10 * k + w for w in range(4)], [10 * k + w for w in range(4)]]

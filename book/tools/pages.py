@@ -7,6 +7,7 @@ from what this writes.
 import ast
 import base64
 import hashlib
+import inspect
 import json
 import os
 import re
@@ -178,9 +179,10 @@ def cards_page() -> str:
              "limits. Written from the docstrings of the modules themselves. No phantom is clinical evidence.",
              "[Data of this book](data.ipynb) shows how they look.", ""]
     for path in sorted((ROOT / "companion" / "datasets").rglob("*.py")):
-        docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        module = ast.parse(path.read_text(encoding="utf-8"))
+        docstring = ast.get_docstring(module) or ""
         if "\nWhat is modelled\n" in docstring:
-            lines += card(".".join(path.relative_to(ROOT).with_suffix("").parts), docstring)
+            lines += card(".".join(path.relative_to(ROOT).with_suffix("").parts), docstring) + knobs(module)
     return "\n".join(lines)
 
 
@@ -189,11 +191,24 @@ def card(module: str, docstring: str) -> list[str]:
     head, *blocks = docstring.replace("``", "`").replace("\\*", "*").split("\n\n")
     lines = [f"## {' '.join(head.split()).partition('. Book')[0].removesuffix('.')}", "", f"{{py:mod}}`{module}`", ""]
     for block in blocks:
-        if part := re.match(r"(What .*|Numbers and sources|Limits)\n(?=    )", block):
+        if part := re.match(r"(\S.*)\n(?=    )", block):
             lines += [f"**{part[1]}.** {' '.join(textwrap.dedent(block[part.end():]).split())}", ""]
         else:
             lines += [" ".join(block.split()), ""]
     return lines
+
+
+def knobs(module: ast.Module) -> list[str]:
+    """What can be turned to make a phantom easier or harder: the keyword arguments of ``draw``, with their defaults."""
+    draw = next((f for f in module.body if isinstance(f, ast.FunctionDef) and f.name == "draw"), None)
+    if draw is None or not draw.args.kwonlyargs:
+        return []
+    arguments = inspect.cleandoc(ast.get_docstring(draw)).partition("Args:\n")[2].partition("\n\n")[0]
+    says = {m[1]: " ".join(m[2].split()) for m in re.finditer(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", arguments, re.M)}
+    lines = ["**Knobs** of `draw` and their defaults:", ""]
+    for argument, default in zip(draw.args.kwonlyargs, draw.args.kw_defaults, strict=True):
+        lines.append(f"- `{argument.arg} = {ast.unparse(default)}`: {says[argument.arg].replace('``', '`')}")
+    return [*lines, ""]
 
 
 def cover() -> bytes:

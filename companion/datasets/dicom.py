@@ -24,15 +24,18 @@ from companion.datasets.dicom_file import (
     DicomError,
     Slice,
     decode,
+    kind_of,
     opened,
     refusal,
     require_grey_image,
+    require_whole_header,
     rescale,
     slices,
 )
 from companion.datasets.volume import PLANES, Volume
 
-HEADER = {"stop_before_pixels": True, "specific_tags": ["Modality", "SeriesInstanceUID", "SeriesDescription"]}
+TAGS = ["SOPClassUID", "Modality", "SeriesDescription", "SeriesInstanceUID", "Columns"]
+HEADER = {"stop_before_pixels": True, "specific_tags": TAGS}
 
 SAME_POSITION = 1e-3   # mm
 SAME_DIRECTION = 1e-3  # largest difference in a component of a unit vector, about 0.06 degrees
@@ -58,16 +61,17 @@ def read_series(folder: str | Path, series_uid: str | None = None) -> Volume:
     """Read the CT, MR or PET series in a folder and its subfolders as a volume of orientation ``SPL``.
 
     Slices are sorted by their position along the slice normal, whatever their names and numbers, and the spacing across
-    them is the distance of neighbours. Other files (text, DICOMDIR, reports, segmentations) are left aside; but a file
-    whose name ends in ``.dcm`` and that is none is refused, since it may be a damaged slice.
+    them is the distance of neighbours. Other files (text, DICOMDIR, reports, segmentations) are left aside. But what
+    may be a damaged slice is refused: a DICOM file that ends before it tells its series or size, and a file that is
+    no DICOM although its name ends in ``.dcm`` or, like those of the slices beside it, has no ending or the same.
 
     Args:
         series_uid: Series Instance UID; needed only where there are several series.
 
     Raises:
-        DicomError: where there is no series, or no choice among several; where a slice can not be read; where slices
-            differ in size, pixel spacing or orientation, share a position, lack a neighbour, or are sheared by a tilted
-            gantry.
+        DicomError: where there is no series, or no choice among several; where a slice, or what may be one, can not be
+            read; where slices differ in size, pixel spacing or orientation, share a position, lack a neighbour, or are
+            sheared by a tilted gantry.
     """
     folder = Path(folder)
     name = folder.resolve().name
@@ -128,16 +132,30 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _find_series(folder: Path) -> dict[str, _Series]:
-    """The series of slices in a folder, by their UID."""
-    found = {}
+    """The series of slices in a folder, by their UID. What may be a damaged slice is refused, never skipped."""
+    found, others = {}, []
     for path in _files(folder):
-        if not is_dicom(path) and path.suffix.lower() != ".dcm":  # a damaged .dcm may be a slice: refuse, do not skip
+        if not is_dicom(path) and path.suffix.lower() != ".dcm":
+            others.append(path)
             continue
         with opened(path, **HEADER) as file:
+            require_whole_header(path.name, file)
+            if file.get("Columns") and not file.get("Modality") and "Secondary Capture" not in kind_of(file).name:
+                raise refusal(path.name, "modality", "its modality is missing, so it may be a slice")
             if file.get("Modality") in MODALITIES:
                 new = _Series(file.Modality, str(file.get("SeriesDescription", "")), [])
                 found.setdefault(str(file.get("SeriesInstanceUID", "")), new).paths.append(path)
+    slices_end = {(path.parent, _ending(path)) for series in found.values() for path in series.paths}
+    for path in others:
+        if (path.parent, _ending(path)) in slices_end and not path.name.startswith("."):
+            raise refusal(path.name, "not DICOM", "the letters DICM are missing after its first 128 bytes, but it is "
+                                                  "named like the slices beside it; take it away if it is none")
     return found
+
+
+def _ending(path: Path) -> str:
+    """The ending of a file's name; none in names such as 1.2.840.7, which are UIDs."""
+    return path.suffix.lower() if any(letter.isalpha() for letter in path.suffix) else ""
 
 
 def _choose(name: str, found: dict[str, _Series], uid: str | None) -> list[Path]:
@@ -148,7 +166,8 @@ def _choose(name: str, found: dict[str, _Series], uid: str | None) -> list[Path]
     if uid in found:
         return found[uid].paths
     rule = f"it holds {len(found)} series, but a volume is one" if uid is None else f"it holds no series {uid}"
-    listing = "; ".join(f"{u}: {len(s.paths)} files, {s.modality} {s.description!r}" for u, s in found.items())
+    listing = "; ".join(f"{u or repr(u)}: {len(s.paths)} files, {s.modality} {s.description!r}"
+                        for u, s in found.items())
     raise refusal(name, "mixed series", f"{rule} ({listing})")
 
 

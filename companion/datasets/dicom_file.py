@@ -16,7 +16,7 @@ from pydicom.misc import is_dicom
 from pydicom.multival import MultiValue
 from pydicom.pixels import get_decoder
 from pydicom.pixels.utils import get_expected_length
-from pydicom.uid import UID
+from pydicom.uid import UID, MediaStorageDirectoryStorage
 from torch import Tensor
 
 MODALITIES = ("CT", "MR", "PT")
@@ -120,11 +120,31 @@ def opened(path: Path, **options: object) -> Iterator[Dataset]:
             raise refusal(path.name, "damaged", f"an element can not be read ({type(error).__name__})") from error
 
 
+def kind_of(file: Dataset) -> UID:
+    """The kind of file (SOP Class UID), such as CT Image Storage; empty where the file ends before it tells."""
+    return UID(file.get("SOPClassUID") or file.file_meta.get("MediaStorageSOPClassUID") or "")
+
+
+def require_whole_header(name: str, file: Dataset) -> None:
+    """Raise a ``DicomError`` where a header ends before the size of the image or, in other files, before the series.
+
+    Elements lie in the order of their tags, so that a file which tells its columns was not cut off before. A directory
+    (DICOMDIR) tells neither.
+    """
+    kind = kind_of(file)
+    if file.get("Columns") or kind == MediaStorageDirectoryStorage:
+        return
+    missing = [what for keyword, what in (("Modality", "modality"), ("SeriesInstanceUID", "series"))
+               if not file.get(keyword)]
+    if missing or "Image Storage" in kind.name:
+        raise refusal(name, "truncated", f"its header ends before it tells the {(missing or ['size of the image'])[0]}")
+
+
 def require_grey_image(name: str, file: Dataset) -> None:
     """Raise a ``DicomError`` unless the file announces an image of one grey level per pixel and holds pixels."""
     if not file.get("Rows") or not file.get("Columns"):
-        kind = file.get("SOPClassUID") or file.file_meta.get("MediaStorageSOPClassUID")
-        raise refusal(name, "no pixel data", f"it holds no pixels{f' (kind of file: {kind.name})' if kind else ''}")
+        require_whole_header(name, file)
+        raise refusal(name, "no pixel data", f"it holds no pixels (kind of file: {kind_of(file).name})")
     if "FloatPixelData" in file or "DoubleFloatPixelData" in file:
         raise refusal(name, "values", "its pixels are floating-point numbers")
     if "PixelData" not in file:

@@ -6,12 +6,13 @@ Book: *Data of this book*. Decoding is Pillow's. The files tell no pixel size, a
 import csv
 import math
 from collections.abc import Sequence
+from itertools import chain, combinations
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -25,106 +26,206 @@ TYPES = {"L": (np.uint8, 1), "I;16": (np.uint16, 1), "I;16B": (np.uint16, 1), "I
 """Pillow's names for what an image may hold, with the type of its numbers and the channels; ``I`` is PGM of 16 bits."""
 
 
+OPAQUE = {"RGBA": "RGB", "LA": "L"}  # what is left where alpha, the last channel, is 255 everywhere
+
+NO_FINDING = "no finding"  # in lower case: with a separator, it stands for none, as in ChestX-ray14
+
+
 class _Row(NamedTuple):
+    line: str               # of the table, and
+    name: str               # of the file: both for messages
     file: Path
-    label: str
-    patient: str
+    labels: tuple[str, ...]
+    patient: str | None     # None where the table has no such column
 
 
 def load(folder: str | Path, table: str = "labels.csv", size: int | tuple[int, int] | None = None,
-         classes: Sequence[str] | None = None) -> Cases:
+         classes: Sequence[str] | None = None, separator: str | None = None) -> Cases:
     """Load the images of a folder in the order of its table.
 
     Args:
-        folder: holds the table and, in itself or in subfolders, the images; each image must be in the table.
-        table: name of a CSV file, comma-separated, UTF-8, whose first line names the columns: ``file`` (path within
-            the folder), ``label`` (name of the class) and, if known, ``patient`` (any name or number). Without that
-            column each image is a patient of its own. Further columns are left aside.
+        folder: holds the table and, in itself or in subfolders, the images; each image must be in the table, but for
+            hidden ones (files and folders whose names begin with a dot).
+        table: name of a CSV file in UTF-8, with commas or semicolons, whose first line names the columns: ``file``
+            (path within the folder), ``label`` (name of the class) and, if known, ``patient`` (any name or number).
+            Without that column each image is a patient of its own. Further columns are left aside.
         size: (rows, columns), or one number for both: each image is resized to it, smoothed where it shrinks, without
             keeping its aspect ratio. By default images stay as they are and must all have one size.
         classes: names of the classes in the order of their numbers; give it where several folders must agree. By
             default the labels in order, numbers by value and other names by the alphabet.
+        separator: between the findings of an image, such as ``|`` in ``Mass|Effusion``; ``No Finding`` is none of them.
+            By default an image has one label.
 
     Returns:
         Images (N, C, H, W), float32 in [0, 1], where 1 is the largest number that the file can hold (255 for 8 bits);
-        C is 1 for grey levels and 3 for colour. Labels (N,) int64. Patients (N,) int64, numbered as they appear.
+        C is 1 for grey levels and 3 for colour; upright, as the file says that the camera was held. Labels (N,) int64,
+        or with a separator (N, K) float32, 1 for each of the K findings that an image shows and else 0. Patients (N,)
+        int64, numbered as they appear.
 
     Raises:
         ValueError: where there is no such folder or table; a column, label or patient is missing; a file is listed
             twice, listed and missing, or there and not listed; a label is not in ``classes`` or a class has no image;
-            a file can not be read; images differ in size, in depth (8 or 16 bits), or are partly in colour.
+            a label holds ``|``, but there is no separator; a file can not be read or is partly transparent; images
+            differ in size, in depth (8 or 16 bits), or are partly in colour.
     """
-    folder = Path(folder)
+    return _load({"": Path(folder)}, table, size, classes, separator)[0]
+
+
+def load_split(train: str | Path, development: str | Path, test: str | Path, table: str = "labels.csv",
+               size: int | tuple[int, int] | None = None, classes: Sequence[str] | None = None,
+               separator: str | None = None) -> tuple[Cases, Cases, Cases]:
+    """Load a set that comes in three folders; ``splits.Split(*load_split("train", "val", "test"))`` takes the result.
+
+    Args:
+        train, development, test: folders as in ``load``, each with its table. Patients of one name are one patient in
+            all three. Where no table has the column ``patient``, nothing tells whether a patient is in two folders.
+        table, size, classes, separator: as in ``load``; by default the classes are the labels of all three folders.
+
+    Returns:
+        Training, development and test cases as of ``load``, with the same classes and with patients numbered over all
+        three. Their images are parts of one tensor.
+
+    Raises:
+        ValueError: as in ``load``; also where a patient is in two folders; where only some tables have the column
+            ``patient``; where a class has no image for training, while development and test set may lack it.
+    """
+    folders = {"train": Path(train), "development": Path(development), "test": Path(test)}
+    return _load(folders, table, size, classes, separator)
+
+
+def _load(folders: dict[str, Path], table: str, size: int | tuple[int, int] | None, classes: Sequence[str] | None,
+          separator: str | None) -> tuple[Cases, ...]:
+    """The cases of each folder; folders by the name of their set. The first is the one to train on."""
     size = (size, size) if isinstance(size, int) else size
     if size is not None and min(size) < 1:
         raise ValueError(f"size is {size}, but must be positive numbers (rows, columns)")
-    rows = _rows(folder, table)
-    files, labels = [row.file for row in rows], [row.label for row in rows]
-    _require_same_files(folder, table, files)
-    names = _classes(table, labels, classes)
-    numbers = {patient: number for number, patient in enumerate(dict.fromkeys(row.patient for row in rows))}
-    return Cases(images=_images(folder, files, size), labels=torch.tensor([names.index(label) for label in labels]),
-                 classes=names, patients=torch.tensor([numbers[row.patient] for row in rows]))
+    if separator == "":
+        raise ValueError("separator is '', but must be what stands between findings, such as '|'; None for one label")
+    prefixes = ["" if len(folders) == 1 else f"{folder.as_posix()}/" for folder in folders.values()]  # in messages
+    sets = [_rows(folder, table, prefix, separator) for folder, prefix in zip(folders.values(), prefixes, strict=True)]
+    names = _classes(prefixes[0] + table, sets, classes)
+    patients = _patients(dict(zip(folders, sets, strict=True)), [prefix + table for prefix in prefixes])
+    images = _images([row for rows in sets for row in rows], size).split([len(rows) for rows in sets])
+    return tuple(Cases(images=part, labels=_labels(rows, names, separator), classes=names, patients=numbers)
+                 for part, rows, numbers in zip(images, sets, patients, strict=True))
 
 
 # The table
 
-def _rows(folder: Path, table: str) -> list[_Row]:
-    path = folder / table
+def _rows(folder: Path, table: str, prefix: str, separator: str | None) -> list[_Row]:
+    path, shown = folder / table, prefix + table
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is a file, but must be a folder with a table and images: give the folder" if
+                         folder.exists() else f"there is no folder {folder.absolute()}: correct the path")
     if not path.is_file():
         raise ValueError(f"there is no table {path}: write one with the columns file and label, and patient if known")
     try:
         text = path.read_text(encoding="utf-8-sig")  # some programs begin the file with a mark of UTF-8
     except UnicodeDecodeError as error:
-        raise ValueError(f"{table}: it is not in UTF-8: save it as CSV UTF-8") from error
-    reader = csv.DictReader(text.splitlines(), skipinitialspace=True)
-    columns = reader.fieldnames or []
-    if not {"file", "label"} <= set(columns):
-        raise ValueError(f"{table}: its columns are {list(columns)}, but must be named file, label and, if known, "
-                         "patient, with commas between them")
-    rows = [_row(f"{table}, line {reader.line_num}", folder, cells) for cells in reader]
+        raise ValueError(f"{shown}: it is not in UTF-8: save it as CSV UTF-8") from error
+    reader = _reader(shown, text.splitlines())
+    rows = [_row(f"{shown}, line {reader.line_num}", folder, prefix, cells, separator) for cells in reader]
     if not rows:
-        raise ValueError(f"{table}: it lists no image")
+        raise ValueError(f"{shown}: it lists no image")
+    _require_same_files(folder, shown, rows)
     return rows
 
 
-def _row(line: str, folder: Path, cells: dict[str, str]) -> _Row:
+def _reader(shown: str, lines: list[str]) -> csv.DictReader:
+    """Semicolons are what spreadsheets write where numbers have a decimal comma."""
+    readers = [csv.DictReader(lines, delimiter=delimiter, skipinitialspace=True) for delimiter in ",;"]
+    for reader in readers:
+        if {"file", "label"} <= set(reader.fieldnames or []):
+            return reader
+    raise ValueError(f"{shown}: its columns are {list(readers[0].fieldnames or [])}, but must be named file, label "
+                     "and, if known, patient, with commas or semicolons between them")
+
+
+def _row(line: str, folder: Path, prefix: str, cells: dict[str, str], separator: str | None) -> _Row:
     if None in cells:
-        raise ValueError(f"{line}: it has more cells than the first line has columns: quote cells that hold commas")
+        raise ValueError(f"{line}: it has more cells than the first line has columns: quote cells that hold commas or "
+                         "semicolons")
     for column in {"file", "label", "patient"} & set(cells):
         if (cells[column] or "").strip().lower() in MISSING:
             raise ValueError(f"{line}: the {column} is {cells[column]!r}, so it is missing: fill it in, or leave out "
                              "the line and the image")
-    return _Row(folder / cells["file"].strip(), cells["label"].strip(), cells.get("patient", line).strip())
+    file = folder / cells["file"].strip()
+    name = file.relative_to(folder) if file.is_relative_to(folder) else file
+    return _Row(line, prefix + name.as_posix(), file, _findings(line, cells["label"].strip(), separator),
+                cells["patient"].strip() if "patient" in cells else None)
 
 
-def _require_same_files(folder: Path, table: str, listed: list[Path]) -> None:
+def _findings(line: str, label: str, separator: str | None) -> tuple[str, ...]:
+    """What the label of an image names, each once: one class, or with a separator any number of findings."""
+    if separator is None:
+        if "|" in label:
+            raise ValueError(f"{line}: the label {label!r} holds '|': if it names several findings, give load "
+                             "separator='|', else rename the class")
+        return (label,)
+    found = tuple(dict.fromkeys(part.strip() for part in label.split(separator)))
+    if any(part.lower() in MISSING for part in found):
+        raise ValueError(f"{line}: the label is {label!r}, so a finding is missing beside a {separator!r}: fill it in")
+    none = [part for part in found if part.lower() == NO_FINDING]
+    if none and len(found) > 1:
+        raise ValueError(f"{line}: the label is {label!r}, a finding and none at once: leave out one of them")
+    return () if none else found
+
+
+def _require_same_files(folder: Path, shown: str, rows: list[_Row]) -> None:
     """The table and the folder name the same images, each once."""
     there = {path.resolve(): path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()}
     seen = set()
-    for path in listed:
-        name, place = path.relative_to(folder) if path.is_relative_to(folder) else path, path.resolve()
+    for row in rows:
+        place = row.file.resolve()
         if place in seen:
-            raise ValueError(f"{table}: {name} is listed twice: keep one line")
+            raise ValueError(f"{shown}: {row.name} is listed twice: keep one line")
         if place not in there:
-            rule = "there is no such file in the folder" if path.suffix.lower() in SUFFIXES else (
+            rule = "there is no such file in the folder" if row.file.suffix.lower() in SUFFIXES else (
                 f"its name ends in none of {', '.join(SUFFIXES)}")
-            raise ValueError(f"{table}: {name} is listed, but {rule}: correct the line or leave it out")
+            raise ValueError(f"{shown}: {row.name} is listed, but {rule}: correct the line or leave it out")
         seen.add(place)
-    if left := sorted(there[place].relative_to(folder).as_posix() for place in set(there) - seen):
-        raise ValueError(f"{table}: {len(left)} images of the folder are not listed, such as {left[0]}: list them or "
-                         "move them away")
+    left = sorted(there[place].relative_to(folder) for place in set(there) - seen)
+    if left := [path for path in left if not any(part.startswith(".") for part in path.parts)]:  # but what is hidden
+        raise ValueError(f"{shown}: {len(left)} images of the folder are not listed, such as {left[0].as_posix()}: "
+                         "list them or move them away")
 
 
-def _classes(table: str, labels: list[str], given: Sequence[str] | None) -> tuple[str, ...]:
-    if given is None:
-        return tuple(sorted(set(labels), key=_by_value))
-    if unknown := sorted(set(labels) - set(given)):
-        raise ValueError(f"{table}: the label {unknown[0]!r} is none of the classes {list(given)}: correct it or "
-                         "add it")
-    if empty := [name for name in given if name not in labels]:
-        raise ValueError(f"{table}: the class {empty[0]!r} has no image: add some or leave the class out")
-    return tuple(given)
+def _classes(shown: str, sets: list[list[_Row]], given: Sequence[str] | None) -> tuple[str, ...]:
+    """Names of the classes or findings; each has an image in the first set, whose table is shown in messages."""
+    first = {label for row in sets[0] for label in row.labels}
+    names = tuple(sorted({label for rows in sets for row in rows for label in row.labels}, key=_by_value)
+                  if given is None else given)
+    for row in (row for rows in sets for row in rows):
+        if unknown := [label for label in row.labels if label not in names]:
+            raise ValueError(f"{row.line}: the label {unknown[0]!r} is none of the classes {list(names)}: correct it "
+                             "or add it")
+    if empty := [name for name in names if name not in first]:
+        raise ValueError(f"{shown}: the class {empty[0]!r} has no image: add some or leave the class out")
+    if not names:
+        raise ValueError(f"{shown}: it names no finding at all, so there is nothing to learn: add images with some")
+    return names
+
+
+def _labels(rows: list[_Row], names: tuple[str, ...], separator: str | None) -> Tensor:
+    if separator is None:
+        return torch.tensor([names.index(row.labels[0]) for row in rows])
+    return torch.tensor([[name in row.labels for name in names] for row in rows], dtype=torch.float32)
+
+
+def _patients(sets: dict[str, list[_Row]], tables: list[str]) -> list[Tensor]:
+    """Numbers (N,) for each set, by one list of names for all; without names each file is a patient of its own."""
+    named = [rows[0].patient is not None for rows in sets.values()]
+    if len(set(named)) > 1:
+        raise ValueError(f"{tables[named.index(False)]} has no column patient, but {tables[named.index(True)]} has: "
+                         "without names in all three, nobody knows whether a patient is in two; add it, or leave it "
+                         "out of all")
+    owners = {name: [row.patient or str(row.file.resolve()) for row in rows] for name, rows in sets.items()}
+    for one, other in combinations(owners, 2):
+        if both := sorted(set(owners[one]) & set(owners[other])):
+            raise ValueError(f"{len(both)} patients are in {one} and in {other}, such as "
+                             f"{', '.join(map(repr, both[:3]))}: put all images of a patient in one folder")
+    numbers = {owner: n for n, owner in enumerate(dict.fromkeys(chain(*owners.values())))}
+    return [torch.tensor([numbers[owner] for owner in mine]) for mine in owners.values()]
 
 
 def _by_value(label: str) -> tuple[float, str]:
@@ -136,11 +237,10 @@ def _by_value(label: str) -> tuple[float, str]:
 
 # The images
 
-def _images(folder: Path, paths: list[Path], size: tuple[int, int] | None) -> Tensor:
+def _images(rows: list[_Row], size: tuple[int, int] | None) -> Tensor:
     """(N, C, H, W), float32 in [0, 1]."""
     images, first = [], None
-    for path in paths:
-        name = path.relative_to(folder)
+    for name, path in ((row.name, row.file) for row in rows):
         array = _array(name, path)
         images.append(_resized(array, size))
         first = first or (name, array.dtype, array.shape)
@@ -154,20 +254,23 @@ def _images(folder: Path, paths: list[Path], size: tuple[int, int] | None) -> Te
     return torch.stack(images)
 
 
-def _require_same(what: str, first: tuple, name: Path, one: object, other: object, remedy: str) -> None:
+def _require_same(what: str, first: tuple, name: str, one: object, other: object, remedy: str) -> None:
     if one != other:
         raise ValueError(f"images of one set have the same {what}, but {first[0]} has {one} and {name} has {other}: "
                          f"{remedy}")
 
 
-def _array(name: Path, path: Path) -> np.ndarray:
+def _array(name: str, path: Path) -> np.ndarray:
     """The stored values (H, W, 1 or 3), uint8 or uint16."""
     try:
         with Image.open(path) as image:
-            array, mode, frames = np.asarray(image), image.mode, getattr(image, "n_frames", 1)
+            frames, upright = getattr(image, "n_frames", 1), ImageOps.exif_transpose(image)
+            array, mode = np.asarray(upright), upright.mode
     except Exception as error:  # a damaged file makes decoders raise almost anything; it stays as the cause
         raise ValueError(f"{name}: it can not be decoded as an image ({type(error).__name__}), so it is cut off, "
                          "damaged or of another format: copy it again from its source, or save it as PNG") from error
+    if mode in OPAQUE and (array[..., -1] == 255).all():
+        array, mode = array[..., :-1], OPAQUE[mode]
     if mode not in TYPES or frames > 1:
         raise ValueError(f"{name}: it holds {frames} image(s) of kind {mode!r}, but must hold one, in grey levels of 8 "
                          "or 16 bits or in RGB: save it so, without transparency, palette or animation")

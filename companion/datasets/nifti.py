@@ -45,13 +45,16 @@ def read(path: str | Path, modality: str, unit: str = "") -> Volume:
         unit: of the values, which the file does not hold either: ``HU`` for a CT in Hounsfield units.
 
     Raises:
-        NiftiError: where there is no such file or modality; where the file is not NIfTI, cut off or damaged; where it
-            has another number of axes, colours or complex values, NaN or infinite values; where the position is missing
-            or singular, or the axes are not at right angles.
+        NiftiError: where there is no such file or modality, or the unit is that of another modality; where the file is
+            not NIfTI, cut off or damaged; where it has another number of axes, colours or complex values, NaN or
+            infinite values; where the position is missing or singular, or the axes are not at right angles.
     """
     path = Path(path)
     if modality not in KNOWN:
         raise NiftiError(f"the modality is {modality!r}, but must be DICOM's code, one of {', '.join(KNOWN)}")
+    if unit == "HU" and modality != "CT":
+        raise NiftiError(f"the unit is 'HU' and the modality {modality!r}, but only a CT is in Hounsfield units: leave "
+                         "out the unit, or give the modality 'CT'")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # nibabel warns of what it repairs in a header
         image = _opened(path)

@@ -32,7 +32,7 @@ class TestSetReused(UserWarning):
 
 
 class Split:
-    """Training, development (validation, tuning) and test set, which share no patient.
+    """Training, development (validation, tuning) and test set, which share no patient. They can not be replaced.
 
     ``split`` makes one; for official subsets give the three cases, such as ``Split(*(load(name, s) for s in SUBSETS))``
     of ``companion.datasets.medmnist``.
@@ -43,12 +43,21 @@ class Split:
 
     def __init__(self, train: Cases, development: Cases, test: Cases):
         require_apart(train=train.patients, development=development.patients, test=test.patients)
-        self.train, self.development = train, development
-        self._test, self._asked = test, 0
+        self._train, self._development, self._test, self._asked = train, development, test, 0
 
     def __repr__(self) -> str:
         sizes = {"train": self.train, "development": self.development, "test": self._test}
         return f"Split({', '.join(f'{name} {len(cases)}' for name, cases in sizes.items())})"
+
+    @property
+    def train(self) -> Cases:
+        """The cases to learn from."""
+        return self._train
+
+    @property
+    def development(self) -> Cases:
+        """The cases to choose by."""
+        return self._development
 
     def test(self) -> Cases:
         """Hand out the test set: once, at the end. Every further time comes with the warning ``TestSetReused``."""

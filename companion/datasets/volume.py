@@ -20,6 +20,8 @@ LETTERS = ("LR", "PA", "SI")  # for patient axes x, y, z: the letter of the grow
 
 Triple = tuple[float, float, float]
 
+TIE = 1e-6  # difference in a sum of direction cosines that is rounding: file formats keep about seven digits
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Volume:
@@ -67,9 +69,19 @@ class Volume:
 
     @property
     def patient_axes(self) -> tuple[int, int, int]:
-        """The patient axis nearest to D, H and W, which is 0 for x, 1 for y, 2 for z; each occurs once."""
-        d, h, w = self.directions
-        return max(permutations(range(3)), key=lambda axes: abs(d[axes[0]]) + abs(h[axes[1]]) + abs(w[axes[2]]))
+        """The patient axis nearest to D, H and W, which is 0 for x, 1 for y, 2 for z; each occurs once.
+
+        Where several choices are as near, as at 45 degrees, the lines along which the array axes run decide, whatever
+        their order and sense, so that a volume keeps its patient axes when it is reoriented.
+        """
+        def nearness(axes: tuple[int, ...]) -> float:
+            return sum(abs(d[x]) for d, x in zip(self.directions, axes, strict=True))
+
+        choices = list(permutations(range(3)))
+        nearest = max(map(nearness, choices))
+        lines = [_line(d) for d in self.directions]
+        return max((axes for axes in choices if nearness(axes) > nearest - TIE),
+                   key=lambda axes: [lines[axes.index(x)] for x in range(3)])
 
     @property
     def orientation(self) -> str:
@@ -112,3 +124,10 @@ class Volume:
         directions = [tuple(0.0 - x for x in d) if i in turned else d for i, d in enumerate(self.directions)]
         return replace(self, array=self.array.flip(turned).permute(order).contiguous(), origin=self.position(*corner),
                        spacing=tuple(self.spacing[i] for i in order), directions=tuple(directions[i] for i in order))
+
+
+def _line(direction: Triple) -> list[float]:
+    """A direction or its opposite, so that both give the same: the first component that is not 0 is positive."""
+    rounded = [round(x, 5) for x in direction]
+    sense = next((-1.0 if x < 0 else 1.0 for x in rounded if x), 1.0)
+    return [sense * x for x in rounded]

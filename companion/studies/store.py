@@ -83,7 +83,7 @@ def record(claim: str, seeds: Iterable[int], device: torch.device, jobs: int = 1
     where it stopped, unless the code or the device has changed since.
 
     Args:
-        jobs: seeds that run side by side, each in a process with the threads of this one.
+        jobs: seeds that run side by side, each in a process with its share of this one's threads.
 
     Raises:
         StudyError: for a claim that has no study.
@@ -95,17 +95,19 @@ def record(claim: str, seeds: Iterable[int], device: torch.device, jobs: int = 1
     cache = folders.data() / "cache" / "studies" / f"{claim}-{device.type}-{source[:16]}"
     cache.mkdir(parents=True, exist_ok=True)
     todo = [seed for seed in seeds if not (cache / f"{seed}.json").exists()]
-    if jobs == 1 or len(todo) < 2:
+    jobs = min(jobs, len(seeds))
+    threads = max(1, torch.get_num_threads() // jobs)
+    if jobs == 1:
         for seed in todo:
-            _run(claim, seed, device, torch.get_num_threads(), cache)
+            _run(claim, seed, device, threads, cache)
     else:
         with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-            for done in [pool.submit(_run, claim, seed, device, torch.get_num_threads(), cache) for seed in todo]:
+            for done in [pool.submit(_run, claim, seed, device, threads, cache) for seed in todo]:
                 done.result()
     results = [json.loads((cache / f"{seed}.json").read_text(encoding="utf-8")) for seed in seeds]
     numbers = {name: [r["numbers"][name] for r in results] for name in results[0]["numbers"]}
     versions = {"python": platform.python_version(), "torch": torch.__version__}
-    study = Study(claim, seeds, numbers, [r["seconds"] for r in results], _name(device), torch.get_num_threads(),
+    study = Study(claim, seeds, numbers, [r["seconds"] for r in results], _name(device), threads,
                   versions, source)
     _put(_path(claim), json.dumps(asdict(study), indent=1) + "\n")
     shutil.rmtree(cache)
@@ -131,6 +133,11 @@ def stored(claim: str) -> Study:
     except FileNotFoundError as error:
         raise StudyError(f"no result of {claim!r} in {_path(claim).parent}: run `companion study {claim}`, or set "
                          "COMPANION_DATA to the data folder of a clone of the repository") from error
+
+
+def seeds(claim: str) -> int:
+    """How many seeds to run: as many as are stored, else five."""
+    return len(stored(claim).seeds) if _path(claim).exists() else 5
 
 
 def source_hash(module: ModuleType) -> str:

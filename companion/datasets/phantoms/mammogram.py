@@ -1,7 +1,7 @@
 """Mammograms, mediolateral oblique view: masses, calcifications, and what is mistaken for them. Book: Part 5.
 
-``make`` gives whole mammograms, ``candidates`` patches around what a detector would propose as a mass, for computer-
-aided detection (CADe) with false positives per image.
+``make`` gives whole mammograms, ``candidates`` patches around what a detector would propose as a mass, for
+computer-aided detection (CADe) with false positives per image.
 
 What is modelled
     The breast of ``breast``. Masses: benign ones mostly round or oval with a sharp margin, of lower density; malignant

@@ -90,6 +90,7 @@ def draw(n: int, generator: torch.Generator, *, metastases: bool = False, contra
     Metastases come in patients of several, who then share a patient number; all other patients have one nodule.
 
     Args:
+        metastases: whether there is the third class.
         contrast: difference of nodule to lung against the natural one; larger is easier.
         dose: against the standard dose; the noise is 25 HU divided by its square root; larger is easier.
         diameter: of the nodules against the natural one; larger is easier, but 2 fills the default crop.

@@ -109,6 +109,7 @@ def draw(n: int, generator: torch.Generator, *, slices: int = 1, tumours: float 
     Args:
         slices: of each patient, 6 mm apart around the median plane, one after the other. With one slice, exactly the
             share ``tumours`` (to one case) has a tumour; with more, this holds for the patients.
+        tumours: share of the patients with a tumour.
         contrast: power of the ratio of the tumour's T2 to the myometrium's; larger is easier, 0 all but hides it.
         noise: against the default of 0.015 of the signal of water; larger is harder.
         bias: strength of the bias field against the default of 0.25; larger is harder, at most 3.9.
