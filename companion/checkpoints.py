@@ -7,6 +7,8 @@ and is put in place in one step as the last act. No pickle: a checkpoint from el
 import hashlib
 import json
 import os
+import re
+import tempfile
 from pathlib import Path
 
 import torch
@@ -15,6 +17,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 LATEST, PREVIOUS = "checkpoint.json", "previous.json"
+OURS = re.compile(r"[0-9a-f]{16}\.safetensors(\.partial)?")   # and no file of the user's
 
 
 class CheckpointError(ValueError):
@@ -30,8 +33,8 @@ def prepare(folder: str | Path) -> Path:
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        put(folder / "writable.partial", b"")
-        (folder / "writable.partial").unlink()
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except OSError as error:
         raise CheckpointError(f"the folder {folder} can not be written to ({error.strerror}): take another") from error
     return folder
@@ -52,8 +55,8 @@ def write(folder: Path, tensors: dict[str, Tensor], values: object) -> None:
         put(folder / PREVIOUS, (folder / LATEST).read_bytes())
     put(folder / LATEST, entry.encode())
     kept = {json.loads((folder / name).read_bytes())["file"] for name in (LATEST, PREVIOUS) if (folder / name).exists()}
-    for old in folder.glob("*.safetensors"):
-        if old.name not in kept:
+    for old in folder.iterdir():
+        if OURS.fullmatch(old.name) and old.name not in kept:
             old.unlink()
 
 
@@ -102,6 +105,12 @@ def restore(model: nn.Module, tensors: dict[str, Tensor], name: str) -> None:
     Raises:
         CheckpointError: where names or shapes differ from the network's; the network is then unchanged.
     """
+    require_same_layers(model, tensors, name)
+    model.load_state_dict(tensors)
+
+
+def require_same_layers(model: nn.Module, tensors: dict[str, Tensor], name: str) -> None:
+    """Raise a ``CheckpointError`` where names or shapes of tensors differ from the network's."""
     own = {n: tuple(t.shape) for n, t in model.state_dict().items()}
     theirs = {n: tuple(t.shape) for n, t in tensors.items()}
     if wrong := sorted(n for n in own.keys() | theirs.keys() if own.get(n) != theirs.get(n)):
@@ -109,7 +118,6 @@ def restore(model: nn.Module, tensors: dict[str, Tensor], name: str) -> None:
         raise CheckpointError(f"{name} belongs to another network: {n} is {theirs.get(n, 'missing')} there and "
                               f"{own.get(n, 'missing')} here, and {len(wrong) - 1} more differ. Build the network it "
                               "was made with")
-    model.load_state_dict(tensors)
 
 
 def _bytes(tensors: dict[str, Tensor]) -> bytes:

@@ -5,7 +5,8 @@ Book: Part 2, the training loop. Start with torchrun, on one machine or several:
     torchrun --nproc-per-node 2 -m companion.train train ...
     torchrun --nnodes 2 --nproc-per-node 8 --rdzv-backend c10d --rdzv-endpoint HOST:29500 -m companion.train train ...
 
-Without torchrun there is one process, and all functions here do nothing. Each process takes every W-th case of each
+The second runs on each node. The folder of the checkpoints must then be one that all nodes share. Without
+torchrun there is one process, and all functions here do nothing. Each process takes every W-th case of each
 batch, where W is the number of processes, so the batch and the gradient are those of a single process.
 """
 
@@ -80,6 +81,16 @@ def total(value: Tensor) -> Tensor:
     summed = value.clone()
     dist.all_reduce(summed)
     return summed
+
+
+def share_buffers(model: nn.Module) -> None:
+    """Give every process the buffers of process 0, such as the running averages of batch normalisation.
+
+    Each process computes them from its own share of the batches, so they drift apart in between.
+    """
+    if world() > 1:
+        for buffer in model.buffers():
+            dist.broadcast(buffer, 0)
 
 
 def gather(value: Tensor) -> Tensor:

@@ -5,17 +5,19 @@ stopping, checkpoints and exact resume. The method stays the loop's: in float32 
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from companion import checkpoints, distributed, progress
 from companion.hardware import Hardware
+from companion.resume import Run
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """A function of outputs (N, ...) and targets (N, ...) that returns the mean over the cases, a scalar."""
@@ -30,7 +32,7 @@ IGNORED = -100   # the class number that torch's cross entropy leaves out
 
 
 class TrainingError(RuntimeError):
-    """The loss is no longer a number."""
+    """The loss, or a parameter, is no longer a finite number."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,8 @@ def train_epoch(model: nn.Module, batches: Pairs, loss: Loss, optimiser: Optimiz
     """Go through the training set once, one update of the parameters for each mini-batch; returns the mean loss.
 
     Raises:
-        TrainingError: where that is NaN or infinite.
+        ValueError: where there is no mini-batch.
+        TrainingError: where the loss is NaN or infinite.
     """
     model.train()
     losses, cases = [], []
@@ -73,6 +76,8 @@ def train_epoch(model: nn.Module, batches: Pairs, loss: Loss, optimiser: Optimiz
         optimiser.step()
         losses.append(value.detach())
         cases.append(len(inputs))
+    if not losses:
+        raise ValueError("the training set gives no batch: it is empty, or can be gone through only once (a generator)")
     n = torch.tensor(cases, dtype=torch.float32, device=hardware.device)
     return _finite((distributed.total(torch.stack(losses).float() @ n) / distributed.total(n.sum())).item())
 
@@ -112,9 +117,9 @@ def fit(model: nn.Module, loss: Loss, optimiser: Optimizer, train: Pairs, epochs
         train: mini-batches of the training set; an order drawn anew each epoch comes from their ``generator``.
         epochs: times to go through it.
         development: what to look at after each epoch, and when to stop early.
-        schedule: changes the learning rate after each epoch.
+        schedule: changes the learning rate after each epoch; ``ReduceLROnPlateau`` by the development loss.
         folder: keeps a checkpoint of the last epoch. Called again with the same folder, a run that was cut off goes on
-            and ends with the weights it would have had (on the CPU to the bit).
+            and ends with the weights it would have had (on the CPU to the bit). With several nodes, one they share.
         hardware: by default what suits the machine.
 
     Returns:
@@ -122,121 +127,97 @@ def fit(model: nn.Module, loss: Loss, optimiser: Optimizer, train: Pairs, epochs
         epochs included.
 
     Raises:
-        ValueError: for an empty loader, labels out of range, inputs that do not fit the network.
-        TrainingError: where the loss becomes NaN or infinite; with a folder, the network is put back to its last good
-            state, which the folder keeps too.
-        CheckpointError: where the folder can not be written to, or holds a damaged or another run's checkpoint.
+        ValueError: for an empty loader, labels out of range, inputs that do not fit the network, each found before
+            training where the set is a ``Batches`` or a list; for a plateau schedule without a development set.
+        TrainingError: where the loss, also that of the development set, or a parameter becomes NaN or infinite; with a
+            folder, the network is put back to its last good state, which the folder keeps too.
+        CheckpointError: where the folder can not be written to, is not shared by all processes, or holds a damaged or
+            another run's checkpoint.
     """
     hardware = hardware or Hardware.best()
     folder = checkpoints.prepare(folder) if folder is not None else None
     hardware.prepare(model)
+    if isinstance(schedule, ReduceLROnPlateau) and development is None:
+        raise ValueError("ReduceLROnPlateau waits for the development loss, but there is no development set: give one")
     _require_sense(model, train, development, hardware)
-    run = _Run(model, optimiser, schedule, getattr(train, "generator", None),
-               development and development.patience)
-    run.resume(folder)
+    run = Run(model, optimiser, schedule, getattr(train, "generator", None), development and development.patience)
+    if not run.resume(folder):
+        run.write(folder)                             # so that even the first epoch has a state to go back to
     parallel = distributed.wrap(model)
     with progress.line(epochs, len(run.history)) as line:
         while len(run.history) < epochs and not run.stalled():
             try:
-                record = {"epoch": len(run.history) + 1,
-                          "train loss": train_epoch(parallel, train, loss, optimiser, hardware)}
+                with _explained("training"):
+                    record = {"epoch": len(run.history) + 1,
+                              "train loss": train_epoch(parallel, train, loss, optimiser, hardware)}
+                distributed.share_buffers(model)
+                _require_finite(model)
+                if development is not None:
+                    with _explained("development"):
+                        record |= evaluate(model, development, loss, hardware)
+                    _finite(record["development loss"], "development loss")
             except TrainingError:
                 run.resume(folder)
                 raise
-            if development is not None:
-                record |= evaluate(model, development, loss, hardware)
-            if schedule is not None:
+            if isinstance(schedule, ReduceLROnPlateau):
+                schedule.step(record["development loss"])
+            elif schedule is not None:
                 schedule.step()
-            run.keep(record, folder)
+            run.keep(record)
+            run.write(folder)
             line.step(", ".join(f"{name} {value:.3g}" for name, value in record.items() if name != "epoch"))
     if run.best:
         model.load_state_dict(run.best)
     return run.history
 
 
-class _Run:
-    """All that a run needs to go on: network, optimiser, schedule, random streams, history, best weights so far."""
-
-    def __init__(self, model: nn.Module, optimiser: Optimizer, schedule: LRScheduler | None,
-                 generator: torch.Generator | None, patience: int | None):
-        self.model, self.optimiser, self.schedule = model, optimiser, schedule
-        self.generator, self.patience = generator, patience
-        self.history: list[dict[str, float]] = []
-        self.best: dict[str, Tensor] = {}
-
-    def best_epoch(self) -> int:
-        return min(range(len(self.history)), key=lambda i: self.history[i]["development loss"]) + 1
-
-    def stalled(self) -> bool:
-        return bool(self.patience and self.history) and len(self.history) - self.best_epoch() >= self.patience
-
-    def keep(self, record: dict[str, float], folder: Path | None) -> None:
-        self.history.append(record)
-        if self.patience and self.best_epoch() == len(self.history):
-            self.best = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
-        if folder is not None and distributed.rank() == 0:
-            checkpoints.write(folder, *self._state())
-
-    def _state(self) -> tuple[dict[str, Tensor], dict]:
-        steps, groups = self.optimiser.state_dict().values()
-        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
-        tensors |= {f"best.{name}": tensor for name, tensor in self.best.items()}
-        tensors |= {f"optimiser.{i}.{name}": torch.as_tensor(v) for i, s in steps.items() for name, v in s.items()
-                    if v is not None}
-        tensors |= checkpoints.random_states()
-        if self.generator is not None:
-            tensors["generator"] = self.generator.get_state()
-        return tensors, {"optimiser": type(self.optimiser).__name__, "groups": groups, "history": self.history,
-                         "schedule": self.schedule and self.schedule.state_dict()}
-
-    def resume(self, folder: Path | None) -> None:
-        found = checkpoints.read(folder) if folder is not None else None
-        if found is None:
-            return
-        tensors, values = found
-        if values["optimiser"] != type(self.optimiser).__name__:
-            raise checkpoints.CheckpointError(f"the checkpoint in {folder} was made with {values['optimiser']}, not "
-                                              f"with {type(self.optimiser).__name__}: take another folder")
-        checkpoints.restore(self.model, _part(tensors, "model."), f"the checkpoint in {folder}")
-        steps: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in _part(tensors, "optimiser.").items():
-            number, _, entry = name.partition(".")
-            steps.setdefault(int(number), {})[entry] = tensor
-        self.optimiser.load_state_dict({"state": steps, "param_groups": values["groups"]})
-        if self.schedule is not None:
-            self.schedule.load_state_dict(values["schedule"])
-        if self.generator is not None:
-            self.generator.set_state(tensors["generator"])
-        checkpoints.restore_random_states(tensors)
-        self.history, self.best = values["history"], _part(tensors, "best.")
-
-
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-def _finite(loss: float) -> float:
+def _finite(loss: float, name: str = "loss") -> float:
     if not math.isfinite(loss):
-        raise TrainingError(f"the loss is {loss}: lower the learning rate, and look for values in the inputs or "
+        raise TrainingError(f"the {name} is {loss}: lower the learning rate, and look for values in the inputs or "
                             "targets that are not finite")
     return loss
 
 
-@torch.no_grad()
+def _require_finite(model: nn.Module) -> None:
+    for name, parameter in model.named_parameters():
+        if not torch.isfinite(parameter).all():
+            raise TrainingError(f"the parameter {name} holds NaN or infinite values after this epoch: lower the "
+                                "learning rate")
+
+
+@contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """Add where to look to an error of a batch that could not be examined before training."""
+    try:
+        yield
+    except (RuntimeError, IndexError, TypeError) as error:
+        if not isinstance(error, TrainingError):
+            error.add_note(f"This happened with a batch of the {name} set: each must be a pair of inputs that fit the "
+                           "network and targets that fit the loss, such as class numbers below the number of outputs.")
+        raise
+
+
 def _require_sense(model: nn.Module, train: Pairs, development: Development | None, hardware: Hardware) -> None:
     for name, batches in (("training", train), ("development", development and development.batches)):
         if hasattr(batches, "__len__") and not len(batches):
             raise ValueError(f"the {name} set gives no batch: it is empty, or smaller than the batch size where the "
                              "last batch is dropped")
-    if not (hasattr(train, "inputs") and hasattr(train, "targets")):
-        return
+        if hasattr(batches, "inputs") and hasattr(batches, "targets"):
+            _require_fit(model, name, batches.inputs, batches.targets, hardware)
+        elif isinstance(batches, (list, tuple)):
+            _require_fit(model, name, batches[0][0], torch.cat([targets.flatten() for _, targets in batches]), hardware)
+
+
+@torch.no_grad()
+def _require_fit(model: nn.Module, name: str, inputs: Tensor, targets: Tensor, hardware: Hardware) -> None:
+    """Raise a ``ValueError`` unless a network takes the first inputs and has an output for each class number."""
     try:
-        outputs = model.eval()(hardware.move(train.inputs[:2]))
-    except RuntimeError as error:
-        shape = tuple(train.inputs[:2].shape)
-        raise ValueError(f"the network can not take inputs of shape {shape}: {error}") from error
-    if not train.targets.is_floating_point() and outputs.dim() > 1:
-        labels = train.targets[train.targets != IGNORED]
+        outputs = model.eval()(hardware.move(inputs[:2]))
+    except (RuntimeError, IndexError) as error:
+        shape = tuple(inputs[:2].shape)
+        raise ValueError(f"the network can not take inputs of shape {shape} of the {name} set: {error}") from error
+    if not targets.is_floating_point() and outputs.dim() > 1:
+        labels = targets[targets != IGNORED]
         if len(labels) and not 0 <= labels.min() <= labels.max() < outputs.shape[1]:
-            raise ValueError(f"the labels run from {labels.min()} to {labels.max()}, but the network has "
-                             f"{outputs.shape[1]} outputs: labels must lie in 0 to {outputs.shape[1] - 1}")
+            raise ValueError(f"the labels of the {name} set run from {labels.min()} to {labels.max()}, but the network "
+                             f"has {outputs.shape[1]} outputs: labels must lie in 0 to {outputs.shape[1] - 1}")

@@ -41,14 +41,14 @@ class _Notebook(Line):
 @contextmanager
 def line(total: int, done: int = 0) -> Iterator[Line]:
     """A line for ``total`` steps, of which ``done`` are done before; its ``step(note)`` moves it on."""
-    if os.environ.get("COMPANION_PROGRESS") == "0":
+    if os.environ.get("COMPANION_PROGRESS") == "0" or os.environ.get("RANK", "0") != "0":
         yield Line()
     elif _in_notebook():
         shown = _Notebook(total, done)
         try:
             yield shown
         finally:
-            shown.handle.update(_words(""))
+            shown.handle.update({}, raw=True)    # an output without content, where "" would leave an empty line
     elif sys.stderr.isatty():
         shown = _Terminal(total, done)
         try:

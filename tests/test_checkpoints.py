@@ -33,6 +33,16 @@ def test_the_last_two_are_kept_and_no_more(tmp_path):
     assert checkpoints.read(tmp_path) == ({"x": torch.tensor(2)}, 2)
 
 
+def test_files_of_the_user_stay_and_remains_of_a_crash_go(tmp_path):
+    mine = tmp_path / "weights.safetensors"
+    remains = tmp_path / f"{'0' * 16}.safetensors.partial"
+    for path in (mine, remains):
+        path.write_bytes(b"x")
+    for i in range(3):
+        checkpoints.write(tmp_path, {"x": torch.tensor(i)}, i)
+    assert mine.exists() and not remains.exists()
+
+
 @pytest.mark.parametrize("damage", ["flip a bit", "cut off", "no tensors", "no json", "other json"])
 def test_damage_is_found(tmp_path, damage):
     checkpoints.write(tmp_path, TENSORS, 1)

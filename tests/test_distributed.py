@@ -12,18 +12,18 @@ import pytest
 import torch
 from torch import nn
 
-from companion import checkpoints, distributed
+from companion import checkpoints, distributed, train
 
 SCRIPT = Path(distributed_run.__file__)
 
 
-def torchrun(*arguments, processes=2):
+def torchrun(*command, processes=2):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}",
-               f"--master-port={port}", "--master-addr=127.0.0.1", SCRIPT, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=240,
+    start = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}",
+             f"--master-port={port}", "--master-addr=127.0.0.1"]
+    return subprocess.run([*start, *map(str, command)], capture_output=True, text=True, timeout=240,
                           env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"})
 
 
@@ -31,7 +31,7 @@ def torchrun(*arguments, processes=2):
 def two(tmp_path_factory):
     """What two processes found, and their folder."""
     folder = tmp_path_factory.mktemp("two")
-    done = torchrun(folder)
+    done = torchrun(SCRIPT, folder)
     assert done.returncode == 0, done.stderr[-3000:]
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)], folder
 
@@ -67,8 +67,31 @@ def test_one_checkpoint_serves_a_single_process_too(one, two):
 
 
 @pytest.mark.local
-def test_when_one_process_fails_both_end_with_an_error(tmp_path):
-    done = torchrun(tmp_path, 1)
+def test_running_averages_are_the_same_in_every_process(two):
+    first, second = (found["running averages"] for found in two[0])
+    assert first == second
+
+
+@pytest.mark.local
+def test_command_line_under_torchrun_gives_the_history_of_one_process(tmp_path):
+    def arguments(folder):
+        return ["train", "--data=chest", "--cases=50", "--size=16", "--epochs=2", "--batch=16", "--device=cpu",
+                "--test", f"--folder={tmp_path / folder}"]
+
+    done = torchrun("-m", "companion.train", *arguments("two"))
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert train.main(arguments("one")) == 0
+    ours, theirs = (json.loads((tmp_path / name / "history.json").read_text()) for name in ("two", "one"))
+    assert len(ours) == 2
+    for one_epoch, same_epoch in zip(ours, theirs, strict=True):
+        assert one_epoch == pytest.approx(same_epoch, rel=1e-4)
+    assert done.stdout.count("train loss") == 2 and done.stdout.count("test loss") == 1     # process 0 speaks for all
+
+
+@pytest.mark.local
+@pytest.mark.parametrize("update", [0, 5])
+def test_when_one_process_fails_both_end_with_an_error(tmp_path, update):
+    done = torchrun(SCRIPT, tmp_path, 1, update)
     assert done.returncode != 0 and "this process fails" in done.stderr
     assert not list(tmp_path.glob("*.json"))
 

@@ -1,11 +1,6 @@
 """The training loop: equal to one written out, exact after any interruption, clear about what is wrong."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -120,74 +115,6 @@ def test_a_data_loader_serves_as_well():
     assert_close(fitted(loader), fitted(in_order))
 
 
-@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adam, torch.optim.RMSprop, torch.optim.AdamW])
-def test_resume_gives_the_same_weights_to_the_bit(tmp_path, kind):
-    def run(epochs, folder=None):
-        model = network()
-        optimiser = kind(model.parameters(), lr=0.01, **({"momentum": 0.9} if kind is torch.optim.SGD else {}))
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 6)
-        train = Batches(*data(), 8, torch.Generator().manual_seed(2))
-        torch.manual_seed(3)
-        watch = engine.Development(Batches(*data(9), 4), patience=9)
-        history = engine.fit(model, cross_entropy, optimiser, train, epochs, development=watch, schedule=schedule,
-                             folder=folder, hardware=CPU)
-        return model.state_dict(), history
-
-    whole, history = run(6)
-    run(2, tmp_path)
-    resumed, again = run(6, tmp_path)
-    assert_close(resumed, whole, **EXACT)
-    assert again == history
-
-
-def test_a_finished_run_is_not_trained_further(tmp_path):
-    for _ in range(2):
-        model, optimiser, train = pieces()
-        history = engine.fit(model, cross_entropy, optimiser, train, 2, folder=tmp_path, hardware=CPU)
-    assert len(history) == 2
-
-
-SCRIPT = """
-import os, signal, sys, torch
-sys.path.insert(0, {tests!r})
-from test_engine import *
-folder, victim, nth = sys.argv[1], sys.argv[2], int(sys.argv[3])
-calls = 0
-def killing(function):
-    def wrapped(*arguments):
-        global calls
-        calls += 1
-        if calls == nth:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return function(*arguments)
-    return wrapped
-if victim == "replace": os.replace = killing(os.replace)
-if victim == "fsync": os.fsync = killing(os.fsync)
-if victim == "step": torch.optim.Adam.step = killing(torch.optim.Adam.step)
-model, optimiser, train = pieces()
-torch.manual_seed(3)
-engine.fit(model, cross_entropy, optimiser, train, 4, folder=folder, hardware=CPU)
-checkpoints.save_weights(model, folder + "/final.weights")
-"""
-
-
-@pytest.mark.parametrize(("victim", "nth"), [("step", 5), ("fsync", 5), ("replace", 2), ("replace", 6)])
-def test_killed_at_any_moment_and_continued_gives_the_same_weights(tmp_path, victim, nth):
-    def run(*arguments):
-        script = SCRIPT.format(tests=str(Path(__file__).parent))
-        return subprocess.run([sys.executable, "-c", script, str(tmp_path), *arguments], env={**os.environ},
-                              capture_output=True, text=True).returncode
-
-    assert run(victim, str(nth)) == -signal.SIGKILL
-    assert not (tmp_path / "final.weights").exists()
-    assert run("nothing", "0") == 0
-    whole, optimiser, train = pieces()
-    torch.manual_seed(3)
-    engine.fit(whole, cross_entropy, optimiser, train, 4, hardware=CPU)
-    resumed = checkpoints.load_weights(network(), tmp_path / "final.weights")
-    assert_close(resumed.state_dict(), whole.state_dict(), **EXACT)
-
-
 def test_nan_is_an_error_and_the_last_good_state_is_kept(tmp_path):
     model, optimiser, train = pieces()
     engine.fit(model, cross_entropy, optimiser, train, 1, folder=tmp_path, hardware=CPU)
@@ -199,14 +126,34 @@ def test_nan_is_an_error_and_the_last_good_state_is_kept(tmp_path):
     assert len(checkpoints.read(tmp_path)[1]["history"]) == 1
 
 
+def test_infinite_parameters_are_an_error_even_after_a_finite_loss(tmp_path):
+    model, _, train = pieces()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    one_batch = Batches(*data(), 22, torch.Generator())            # its loss is taken before the only update
+    with pytest.raises(engine.TrainingError, match="parameter 0.weight holds NaN or infinite values"):
+        engine.fit(model, lambda outputs, y: 1e9 * cross_entropy(outputs, y),
+                   torch.optim.SGD(model.parameters(), lr=1e35), one_batch, 1, folder=tmp_path, hardware=CPU)
+    assert_close(model.state_dict(), before, **EXACT)
+    assert checkpoints.read(tmp_path)[1]["history"] == []
+
+
+def test_an_infinite_development_loss_is_an_error(tmp_path):
+    model, optimiser, train = pieces()
+    watch = engine.Development([(torch.full((4, 4), float("inf")), torch.zeros(4, dtype=torch.int64))])
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    with pytest.raises(engine.TrainingError, match="the development loss is nan"):
+        engine.fit(model, cross_entropy, optimiser, train, 1, development=watch, folder=tmp_path, hardware=CPU)
+    assert_close(model.state_dict(), before, **EXACT)
+
+
 def test_mistakes_are_found_before_training(tmp_path):
     model, optimiser, train = pieces()
     before = {k: v.clone() for k, v in model.state_dict().items()}
     x, y = data()
     wrong = [(DataLoader(TensorDataset(x, y), 50, drop_last=True), "training set gives no batch"),
-             (Batches(x, y + 1, 8, torch.Generator()), "labels run from 1 to 3, but the network has 3 outputs"),
-             (Batches(x, y - 1, 8, torch.Generator()), "labels run from -1"),
-             (Batches(x[:, :2], y, 8, torch.Generator()), r"can not take inputs of shape \(2, 2\)")]
+             (Batches(x, y + 1, 8, torch.Generator()), "training set run from 1 to 3, but the network has 3 outputs"),
+             (Batches(x, y - 1, 8, torch.Generator()), "labels of the training set run from -1"),
+             (Batches(x[:, :2], y, 8, torch.Generator()), r"can not take inputs of shape \(2, 2\) of the training set")]
     for batches, says in wrong:
         with pytest.raises(ValueError, match=says):
             engine.fit(model, cross_entropy, optimiser, batches, 1, hardware=CPU)
@@ -216,10 +163,36 @@ def test_mistakes_are_found_before_training(tmp_path):
         engine.Development(train, patience=0)
     with pytest.raises(ValueError, match="no case to predict"):
         engine.predict(model, [], CPU)
+    for other, says in ((Batches(x, y + 1, 8), "labels of the development set run from 1 to 3"),
+                        ([(x[:, :2], y)], r"\(2, 2\) of the development set"),
+                        ([(x, y), (x, y + 1)], "development set run from 0 to 3")):
+        with pytest.raises(ValueError, match=says):
+            engine.fit(model, cross_entropy, optimiser, train, 1, development=engine.Development(other), hardware=CPU)
     (tmp_path / "file").write_text("")
     with pytest.raises(checkpoints.CheckpointError, match="can not be written to"):
         engine.fit(model, cross_entropy, optimiser, train, 1, folder=tmp_path / "file", hardware=CPU)
     assert_close(model.state_dict(), before, **EXACT)
+
+
+def test_mistakes_in_a_loader_say_where_they_are():
+    model, optimiser, _ = pieces()
+    x, y = data()
+    for batches, error in ((DataLoader(TensorDataset(x, y + 1), 8), IndexError),
+                           (DataLoader(TensorDataset(x[:, :2], y), 8), RuntimeError)):
+        with pytest.raises(error) as caught:
+            engine.fit(model, cross_entropy, optimiser, batches, 1, hardware=CPU)
+        assert "a batch of the training set" in caught.value.__notes__[0]
+    train = Batches(x, y, 8, torch.Generator())
+    with pytest.raises(IndexError) as caught:
+        engine.fit(model, cross_entropy, optimiser, train, 1, hardware=CPU,
+                   development=engine.Development(DataLoader(TensorDataset(x, y + 1), 8)))
+    assert "a batch of the development set" in caught.value.__notes__[0]
+
+
+def test_what_can_be_gone_through_only_once_is_an_error():
+    model, optimiser, train = pieces()
+    with pytest.raises(ValueError, match="training set gives no batch.*only once"):
+        engine.fit(model, cross_entropy, optimiser, iter(train), 2, hardware=CPU)
 
 
 def test_ignored_labels_are_allowed():
@@ -229,15 +202,14 @@ def test_ignored_labels_are_allowed():
     assert engine.fit(model, cross_entropy, optimiser, Batches(x, y, 8, torch.Generator()), 1, hardware=CPU)
 
 
-def test_another_runs_checkpoint_is_refused(tmp_path):
+def test_a_plateau_schedule_looks_at_the_development_loss():
     model, optimiser, train = pieces()
-    engine.fit(model, cross_entropy, optimiser, train, 1, folder=tmp_path, hardware=CPU)
-    with pytest.raises(checkpoints.CheckpointError, match="made with Adam, not with SGD"):
-        engine.fit(model, cross_entropy, torch.optim.SGD(model.parameters(), lr=0.1), train, 2, folder=tmp_path,
-                   hardware=CPU)
-    other = nn.Linear(4, 3)
-    with pytest.raises(checkpoints.CheckpointError, match="belongs to another network"):
-        engine.fit(other, cross_entropy, torch.optim.Adam(other.parameters()), train, 2, folder=tmp_path, hardware=CPU)
+    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, factor=0.1, patience=0, threshold=10)
+    with pytest.raises(ValueError, match="waits for the development loss"):
+        engine.fit(model, cross_entropy, optimiser, train, 1, schedule=plateau, hardware=CPU)
+    engine.fit(model, cross_entropy, optimiser, train, 3, schedule=plateau, hardware=CPU,
+               development=engine.Development([data()]))
+    assert optimiser.param_groups[0]["lr"] == pytest.approx(0.01 * 0.1**3)      # no epoch is 10 x better
 
 
 @pytest.mark.parametrize("hardware", [Hardware(torch.device("cpu"), channels_last=True),

@@ -3,6 +3,8 @@
 import io
 import sys
 
+import nbclient
+import nbformat
 import pytest
 
 from companion import progress
@@ -35,8 +37,8 @@ def test_a_live_notebook_shows_steps_and_is_empty_at_the_end(monkeypatch):
     shown = []
 
     class Handle:
-        def update(self, words):
-            shown.append(words.data)
+        def update(self, words, raw=False):
+            shown.append(words if raw else words.data)
 
     monkeypatch.delenv("COMPANION_PROGRESS", raising=False)
     monkeypatch.setattr(progress, "_in_notebook", lambda: True)
@@ -44,4 +46,24 @@ def test_a_live_notebook_shows_steps_and_is_empty_at_the_end(monkeypatch):
     with pytest.raises(KeyboardInterrupt), progress.line(5, 2) as line:
         line.step("loss 0.5")
         raise KeyboardInterrupt
-    assert shown == ["starting", "3 of 5: loss 0.5", ""]
+    assert shown == ["starting", "3 of 5: loss 0.5", {}]
+
+
+def test_only_the_first_of_several_processes_shows_it(monkeypatch):
+    monkeypatch.delenv("COMPANION_PROGRESS", raising=False)
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with progress.line(3) as line:
+        line.step("x")
+    assert sys.stderr.getvalue() == ""
+
+
+@pytest.mark.local
+def test_a_notebook_that_was_run_stores_nothing_of_it(monkeypatch):
+    monkeypatch.delenv("COMPANION_PROGRESS", raising=False)
+    code = "from companion import progress\nwith progress.line(2) as line:\n    line.step('loss 0.5')\nprint('done')"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    nbclient.NotebookClient(notebook, timeout=60).execute()
+    line, printed = notebook.cells[0].outputs
+    assert line["data"] == {} and line["output_type"] == "display_data"       # shows nothing
+    assert printed["text"] == "done\n"
