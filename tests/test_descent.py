@@ -6,6 +6,26 @@ import torch
 from companion.plotting import descent
 
 
+def test_steps_are_arrows_from_place_to_place_and_the_tangent_touches_the_start():
+    w = torch.linspace(-3, 3, 61).double()
+    places = torch.tensor([-2.0, -1.0, -0.5]).double()                # w squared, rate 1/4: each step halves w
+    ax = descent.one_weight(w, w ** 2, places, places ** 2, rate=0.25, xlabel="w", ylabel="L").axes[0]
+    loss, tangent, dots = ax.lines
+    assert loss.get_xydata()[0].tolist() == [-3, 9] and dots.get_xydata().tolist() == [[-2, 4], [-1, 1], [-0.5, 0.25]]
+    x, y = tangent.get_data()
+    assert y == pytest.approx(4 - 4 * (x + 2)) and x[0] == -3 and 0 < y.min() < 0.5
+    assert [(arrow.xyann, arrow.xy) for arrow in ax.texts] == [((-2, 4), (-1, 1)), ((-1, 1), (-0.5, 0.25))]
+    assert "steps −α ∂L/∂w, α = 0.25" in [t.get_text() for t in ax.get_legend().get_texts()]
+
+
+def test_cases_are_marks_at_their_label():
+    fig = descent.probability(torch.tensor([0.0, 10.0]), {"step 0": torch.tensor([0.5, 0.5])},
+                              torch.tensor([3.0, 8.0]), torch.tensor([0.0, 1.0]), xlabel="d (mm)", ylabel="p")
+    curve, marks = fig.axes[0].lines
+    assert curve.get_ydata().tolist() == [0.5, 0.5] and marks.get_xydata().tolist() == [[3, 0], [8, 1]]
+    assert marks.get_marker() == "|" and [t.get_text() for t in fig.axes[0].get_legend().get_texts()] == ["step 0"]
+
+
 def test_slopes_are_drawn_over_their_angle_and_all_others_are_counted():
     angles = torch.tensor([-90, 0, 60])
     left, right = descent.directions(angles, torch.tensor([0.1, 0.9, 0.5]), torch.tensor([-0.005, 0.005, 0.3])).axes
@@ -30,6 +50,22 @@ def test_variance_has_the_exact_curve():
     exact, plain, measured = (dict(line.get_xydata().tolist()) for line in ax.lines)
     assert exact[1] == 1 and exact[5] == pytest.approx(0.6 / 5) and plain[5] == pytest.approx(0.2)
     assert measured == {1: 1.0, 5: 0.1}
+
+
+def test_memory_is_in_megabytes_on_logarithmic_axes():
+    ax = descent.memory({"counted": {1: 2_000_000, 4: 8_000_000}, "measured": {1: 3_000_000, 4: 9_000_000}}).axes[0]
+    counted, measured = ax.lines
+    assert counted.get_xydata().tolist() == [[1, 2], [4, 8]] and measured.get_ydata().tolist() == [3, 9]
+    assert (counted.get_marker(), measured.get_marker()) == ("None", "o") and ax.get_ylabel() == "memory (MB)"
+    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
+
+
+def test_epochs_count_from_one_and_guessing_is_dotted():
+    ax = descent.epochs({"0.1": [2.0, 1.0, 0.5], "3": [2.3, 2.4, 2.5]}, guessing=2.25, title="rate").axes[0]
+    slow, fast, guess = ax.lines
+    assert slow.get_xydata().tolist() == [[1, 2], [2, 1], [3, 0.5]] and fast.get_ydata().tolist() == [2.3, 2.4, 2.5]
+    assert list(guess.get_ydata()) == [2.25, 2.25] and guess.get_linestyle() == ":"
+    assert ax.get_legend().get_title().get_text() == "rate"
 
 
 def test_a_sweep_shows_every_seed_and_the_mean():

@@ -157,6 +157,43 @@ def test_more_curves_than_line_styles():
     assert len(curves.lines([0, 1], many, xlabel="x", ylabel="y").axes[0].lines) == 10
 
 
+@pytest.mark.parametrize(("log", "scales"), [
+    ("", ("linear", "linear")), ("y", ("linear", "log")), ("xy", ("log", "log"))])
+def test_lines_on_logarithmic_axes(log, scales):
+    ax = curves.lines([1, 10], {"a": [1, 10]}, xlabel="x", ylabel="y", log=log).axes[0]
+    assert (ax.get_xscale(), ax.get_yscale()) == scales
+
+
+def test_panels_share_x_and_write_its_numbers_out():
+    found = {"left": {"a": [1, 2, 3], "b": [3, 2, 1]}, "right": {"c": [0, 0, 1]}}
+    fig = curves.panels([1, 30, 1000], found, xlabel="n")
+    assert [axis_labels(ax)[1:] for ax in fig.axes] == [("n", "left"), ("n", "right")]
+    assert [len(ax.lines) for ax in fig.axes] == [2, 1] and fig.axes[1].lines[0].get_ydata().tolist() == [0, 0, 1]
+    fig.draw_without_rendering()
+    for ax in fig.axes:
+        assert {"1", "10", "100", "1000"} <= {t.get_text() for t in ax.get_xticklabels()} and ax.get_xscale() == "log"
+
+
+def test_every_dot_lies_in_the_row_of_its_name():
+    fig = curves.dots({"a": [0.5, 0.7], "b": [0.9], "c": [0.6]}, xlabel="AUC", reference=0.5, kinds=2)
+    (ax,) = fig.axes
+    a, b, c, chance = ax.lines
+    assert a.get_xydata().tolist() == [[0.5, 0], [0.7, 0]] and b.get_xydata().tolist() == [[0.9, 1]]
+    assert (a.get_marker(), a.get_color()) == (c.get_marker(), c.get_color()) == ("o", style.BLUE)
+    assert (b.get_marker(), b.get_color()) == ("s", style.RED) and list(chance.get_xdata()) == [0.5, 0.5]
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["a", "b", "c"]
+    assert ax.get_ylim()[0] > ax.get_ylim()[1] and ax.get_xlabel() == "AUC"
+
+
+def test_histograms_count_what_lies_between_the_edges():
+    fig = curves.histograms({"a": [0.1, 0.2, 0.7], "b": [0.6]}, [0, 0.5, 1], xlabel="accuracy", ylabel="draws",
+                            reference=0.5)
+    (ax,) = fig.axes
+    assert [bar.get_height() for bar in ax.patches] == [2, 1, 0, 1] and axis_labels(ax)[1:] == ("accuracy", "draws")
+    assert ax.patches[0].get_hatch() != ax.patches[2].get_hatch() and list(ax.lines[0].get_xdata()) == [0.5, 0.5]
+    assert [t.get_text() for t in fig.legends[0].get_texts()] == ["a", "b"]
+
+
 def test_intervals_are_drawn_from_low_to_high():
     fig = curves.intervals({"right": (0.9, 0.8, 0.95, 5), "wrong": (0.5, 0.4, 0.6, 5)}, xlabel="AUC", reference=0.5)
     (ax,) = fig.axes

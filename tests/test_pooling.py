@@ -39,6 +39,19 @@ def test_groups_put_means_and_intervals_side_by_side():
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["left", "right"]
 
 
+def test_a_row_of_groups_cuts_intervals_at_what_can_be():
+    series = {"a": {"left": (0.1, -0.2, 0.4, 5)}, "b": {"left": (0.9, 0.8, 1.3, 5)}}
+    fig = groups.row({"first": series, "second": series}, {"first": 0.5, "second": 0.7}, xlabel="where", limits=(0, 1))
+    first, second = fig.axes
+    (_, _, (low,)), (_, _, (high,)) = first.containers
+    assert [end[1] for end in low.get_segments()[0]] == pytest.approx([0, 0.4])
+    assert [end[1] for end in high.get_segments()[0]] == pytest.approx([0.8, 1])
+    dashed = [[list(line.get_ydata()) for line in ax.lines if line.get_linestyle() == "--"] for ax in fig.axes]
+    assert dashed == [[[0.5, 0.5]], [[0.7, 0.7]]] and first.get_ylim() == second.get_ylim() == pytest.approx((-0.03, 1))
+    assert (second.get_title() or second.get_title("left"), second.get_xlabel()) == ("second", "where")
+    assert [text.get_text() for text in fig.legends[0].texts] == ["a", "b"]
+
+
 def test_grid_of_groups_shares_scale_and_legend():
     series = {"a": {"left": (1, 0.5, 2)}, "b": {"left": (3, 2, 4)}}
     larger = {name: {"left": (9, 8, 10)} for name in series}

@@ -1,4 +1,4 @@
-"""Pictures around gradient descent: slopes by direction, mini-batch gradients, sweeps, races. Book: Part 2."""
+"""Pictures around gradient descent: steps (Fig. 7), slopes by direction, mini-batches, sweeps, races. Book: Part 2."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,8 +6,47 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from companion.plotting.curves import LINES
+from companion.plotting.curves import LINES, lines
 from companion.plotting.style import BLUE, GREEN, GREY, RED, figure
+
+
+def one_weight(w: Tensor, loss: Tensor, places: Tensor, heights: Tensor, *, rate: float, xlabel: str,
+               ylabel: str) -> Figure:
+    """Steps down the loss over one weight as arrows, and the tangent at the start (after Fig. 7 of the review).
+
+    The slope of the tangent is the first step divided by minus the learning rate; it ends at the lowest loss.
+
+    Args:
+        w: values of the weight (W,) in ascending order; loss: at each of them (W,).
+        places: the weight before the first step and after each (T,); heights: the loss there (T,).
+        rate: learning rate α of the steps, in units of w squared per unit of the loss.
+    """
+    fig = lines(w, {"loss": loss}, xlabel=xlabel, ylabel=ylabel)
+    ax = fig.axes[0]
+    tangent = heights[0] + (places[0] - places[1]) / rate * (w - places[0])
+    shown = tangent > loss.min()
+    ax.plot(w[shown], tangent[shown], "--", color=GREY, label="slope ∂L/∂w at the start")
+    ax.plot(places, heights, ".", color=RED, label=f"steps −α ∂L/∂w, α = {rate:g}")
+    points = torch.stack([places, heights], 1).tolist()
+    for start, end in zip(points, points[1:], strict=False):
+        ax.annotate("", end, start, arrowprops={"arrowstyle": "->", "color": RED, "connectionstyle": "arc3,rad=-0.5"})
+    ax.legend()
+    return fig
+
+
+def probability(x: Tensor, steps: Mapping[str, Tensor], cases: Tensor, labels: Tensor, *, xlabel: str,
+                ylabel: str) -> Figure:
+    """Probability over one input at some steps of training, and the cases as marks at 0 and at 1.
+
+    Args:
+        x: values of the input (X,).
+        steps: by name, the probability at each of them (X,).
+        cases: input of each case (N,); labels: 0 or 1 (N,).
+    """
+    fig = lines(x, steps, xlabel=xlabel, ylabel=ylabel)
+    fig.axes[0].plot(cases, labels, "|", color=GREY)
+    fig.axes[0].legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return fig
 
 
 def directions(angles: Tensor, slopes: Tensor, others: Tensor) -> Figure:
@@ -71,6 +110,35 @@ def variance(errors: Mapping[int, float], cases: int) -> Figure:
     ax.set(xscale="log", yscale="log", xlabel="cases in a mini-batch", ylabel="squared error (1 case = 1)",
            ylim=(min(errors.values()) / 30, 2))
     ax.legend()
+    return fig
+
+
+def memory(found: Mapping[str, Mapping[int, int]]) -> Figure:
+    """Memory over the size of the mini-batch, both on logarithmic axes; all but the first curve have dots.
+
+    Args:
+        found: by name, bytes by the number of images. All have the same numbers of images.
+    """
+    megabytes = {name: [size / 1e6 for size in sizes.values()] for name, sizes in found.items()}
+    fig = lines(list(next(iter(found.values()))), megabytes, xlabel="images in the mini-batch", ylabel="memory (MB)",
+                log="xy")
+    for line in fig.axes[0].lines[1:]:
+        line.set_marker("o")
+    return fig
+
+
+def epochs(runs: Mapping[str, Sequence[float]], *, guessing: float, title: str) -> Figure:
+    """Training losses after each epoch, with the loss of guessing as a dotted line.
+
+    Args:
+        runs: losses by name, one for every epoch, from epoch 1 on. All have the same number of epochs.
+        title: of the legend.
+    """
+    last = len(next(iter(runs.values())))
+    fig = lines(range(1, last + 1), runs, xlabel="epoch", ylabel="training loss")
+    fig.axes[0].axhline(guessing, color=GREY, linestyle=":")
+    fig.axes[0].legend(title=title, loc="center left", bbox_to_anchor=(1, 0.5))
+    fig.axes[0].set_xticks(range(0, last + 1, 5))
     return fig
 
 

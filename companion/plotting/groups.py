@@ -31,6 +31,27 @@ def grid(rows: Mapping[str, Mapping[str, Mapping]], *, xlabel: str, line: tuple[
     return fig
 
 
+def row(panels: Mapping[str, Mapping[str, Mapping]], lines: Mapping[str, float], *, xlabel: str,
+        limits: tuple[float, float]) -> Figure:
+    """Panels side by side with one scale and one legend, each with a value to compare with as a dashed line.
+
+    Args:
+        panels: title, to series as in ``draw``. All have the same series.
+        lines: by title, the value of the dashed line.
+        limits: lowest and highest value that can be; intervals are cut there.
+    """
+    fig = figure(7.4, 3.2)
+    axes = fig.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for ax, (title, series) in zip(axes, panels.items(), strict=True):
+        cut = {name: {where: (mean, max(low, limits[0]), min(high, limits[1]))
+                      for where, (mean, low, high, *_n) in found.items()} for name, found in series.items()}
+        draw(ax, cut, ylabel="", title=title)
+        ax.axhline(lines[title], color=GREY, linestyle="--", linewidth=1)
+        ax.set(xlabel=xlabel, ylim=(limits[0] - 0.03 * (limits[1] - limits[0]), limits[1]))
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(series))
+    return fig
+
+
 def draw(ax: Axes, series: Mapping[str, Mapping[str, tuple[float, float, float]]], *, ylabel: str,
          title: str = "") -> None:
     """Means as markers and intervals as bars into ``ax``, one group per circumstance.

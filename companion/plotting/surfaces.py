@@ -1,4 +1,4 @@
-"""The loss over two parameters as a surface and as contours, with a path of gradient descent (Fig. 7). Book: Part 2."""
+"""The loss over two parameters as a surface and as contours, with a path of gradient descent. Book: Part 2."""
 
 from collections.abc import Mapping
 
@@ -14,7 +14,7 @@ LEVELS, LIFT = 14, 0.015    # contours; how far the path lies above the surface,
 
 def descent(x: Tensor, y: Tensor, loss: Tensor, path: Tensor, heights: Tensor, *, xlabel: str,
             ylabel: str, zlabel: str = "loss") -> Figure:
-    """The same path on the surface of the loss and on its contours (after Fig. 7 of the review).
+    """The same path on the surface of the loss and on its contours.
 
     Args:
         x, y: the two parameters, (X,) and (Y,), evenly spaced; they are drawn to the same scale.
