@@ -2,6 +2,10 @@
 
     python benchmarks/phantoms.py [--cases 48] [--epochs 10] [--threads N] [--only NAME]
 
+The bar: to train for ten epochs takes at least ten times as long as to make the set. Reports are texts and have two
+rows: a linear classifier on bags of words, the least that can be trained on them, and convolutions over the words, with
+the layout of Kim (EMNLP 2014). Words are numbered once, before the clock starts.
+
 To add a phantom, add a line to ``PHANTOMS``: a name, a function (n, generator) that returns ``Cases``, and the network
 of the task that it serves: ``classifier``, the smallest that makes sense; ``deep_classifier``, with the layout of
 Yasaka et al. (2018), six convolutions, three dense layers; ``encoder_decoder``, two levels of a small U-Net, for masks
@@ -10,20 +14,23 @@ one thread unless told otherwise: a second thread that waits for work would coun
 """
 
 import argparse
+import re
 import time
 from collections.abc import Callable
 
 import torch
 from torch import nn
 
+from companion.datasets import reports
 from companion.datasets.cases import Cases
 from companion.datasets.phantoms import chest, lesion, liver, mammogram, nodule, pelvis, prostate
+from companion.datasets.reports import Reports
 from companion.models.blocks import conv_pool
 
 BAR = 10
-"""How many times as long as the making of its set the training must take, at least."""
+"""How many times as long as the making of its set the training for ten epochs must take, at least."""
 
-Make = Callable[[int, torch.Generator], Cases]
+Make = Callable[[int, torch.Generator], Cases | Reports]
 Network = Callable[[torch.Tensor], nn.Module]
 
 
@@ -56,6 +63,39 @@ def encoder_decoder(images: torch.Tensor) -> nn.Module:
                          nn.Upsample(scale_factor=2), conv(32, 16, 3, padding=1), nn.ReLU(), conv(16, 2, 1))
 
 
+class Words(nn.Module):
+    """Convolutions over word vectors: 300 numbers a word, 100 kernels of 3, 4 and 5 words, the most of each kernel."""
+
+    def __init__(self, words: int):
+        super().__init__()
+        self.vectors = nn.Embedding(words, 300)
+        self.convolutions = nn.ModuleList(nn.Conv1d(300, 100, width) for width in (3, 4, 5))
+        self.classifier = nn.Linear(3 * 100, 2)
+
+    def forward(self, numbers: torch.Tensor) -> torch.Tensor:
+        """Numbers of words (N, L) to logits (N, 2)."""
+        vectors = self.vectors(numbers).transpose(1, 2)
+        return self.classifier(torch.cat([layer(vectors).relu().amax(2) for layer in self.convolutions], 1))
+
+
+def bag(numbers: torch.Tensor) -> nn.Module:
+    """A linear classifier on how often each word occurs; 0 stands for no word."""
+    return nn.EmbeddingBag(int(numbers.max()) + 1, 2, mode="sum", padding_idx=0)
+
+
+def convolutions(numbers: torch.Tensor) -> nn.Module:
+    """``Words`` for as many words as there are."""
+    return Words(int(numbers.max()) + 1)
+
+
+def numbered(texts: tuple[str, ...]) -> torch.Tensor:
+    """Numbers of the words, (N, longest), from 1; 0 behind the last word."""
+    split = [re.findall(r"[a-z]+|[0-9.]+", text.lower()) for text in texts]
+    known = {word: number for number, word in enumerate(sorted({w for words in split for w in words}), 1)}
+    rows = [torch.tensor([known[word] for word in words]) for words in split]
+    return nn.utils.rnn.pad_sequence(rows, batch_first=True)
+
+
 PHANTOMS: dict[str, tuple[Make, Network]] = {
     "nodule, 48 x 48 x 48": (nodule.make, classifier),
     "nodule candidates, 48 x 48 x 48": (nodule.candidates, classifier),
@@ -68,7 +108,14 @@ PHANTOMS: dict[str, tuple[Make, Network]] = {
     "mammogram candidates, 64 x 64": (lambda n, generator: mammogram.candidates(-(-n // 11), generator), classifier),
     "pelvis, 96 x 96": (pelvis.make, encoder_decoder),
     "prostate, 24 x 64 x 64": (prostate.make, encoder_decoder),
+    "reports, bags of words": (reports.make, bag),
+    "reports, convolutions": (reports.make, convolutions),
 }
+
+
+def inputs(cases: Cases | Reports) -> torch.Tensor:
+    """What goes into the network: images in thousands of their unit, or numbers of words."""
+    return numbered(cases.texts) if isinstance(cases, Reports) else cases.images / 1000
 
 
 def train_epoch(images: torch.Tensor, network: Network) -> None:
@@ -76,7 +123,7 @@ def train_epoch(images: torch.Tensor, network: Network) -> None:
     model = network(images)
     optimiser = torch.optim.Adam(model.parameters())
     for batch in images.split(8):
-        outputs = model(batch / 1000)
+        outputs = model(batch)
         loss = nn.functional.cross_entropy(outputs, outputs.detach().argmax(1))
         optimiser.zero_grad()
         loss.backward()
@@ -97,7 +144,7 @@ def seconds(task: Callable[[], object], repeats: int) -> float:
 def row(name: str, n: int, epochs: int, repeats: int) -> str:
     """One line of the table."""
     make, network = PHANTOMS[name]
-    images = make(n, torch.Generator().manual_seed(0)).images
+    images = inputs(make(n, torch.Generator().manual_seed(0)))
     making = seconds(lambda: make(n, torch.Generator().manual_seed(0)), repeats) / n * 1000
     training = seconds(lambda: train_epoch(images, network), repeats) / n * 1000 * epochs
     verdict = "met" if training / making >= BAR else "missed"

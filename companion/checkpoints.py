@@ -4,17 +4,28 @@ Book: Part 2, the training loop. The tensors go into a new file, the JSON beside
 and is put in place in one step as the last act. No pickle: a checkpoint from elsewhere can not run code.
 """
 
+import errno
 import hashlib
 import json
+import math
 import os
+import random
 import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
+
+try:
+    from fcntl import LOCK_EX, LOCK_NB, flock
+except ImportError:                # not on Windows, where two runs in one folder go unnoticed
+    flock = None
 
 LATEST, PREVIOUS = "checkpoint.json", "previous.json"
 OURS = re.compile(r"[0-9a-f]{16}\.safetensors(\.partial)?")   # and no file of the user's
@@ -30,14 +41,38 @@ def prepare(folder: str | Path) -> Path:
     Raises:
         CheckpointError: where it can not.
     """
-    folder = Path(folder)
     try:
+        folder = Path(folder).expanduser()
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
-    except OSError as error:
-        raise CheckpointError(f"the folder {folder} can not be written to ({error.strerror}): take another") from error
+    except (OSError, RuntimeError) as error:             # RuntimeError: ~ of a user that does not exist
+        raise CheckpointError(f"the folder {folder} can not be written to ({error}): take another") from error
     return folder
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a folder; the system ends that with this process, however it ends.
+
+    Raises:
+        CheckpointError: where another run is in it.
+    """
+    if flock is None:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        flock(descriptor, LOCK_EX | LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EAGAIN, errno.EACCES):
+            os.close(descriptor)
+            raise CheckpointError(f"another run is writing to {folder}: wait for its end, or take another "
+                                  "folder") from error                    # other errors: a disk that knows no locks
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def write(folder: Path, tensors: dict[str, Tensor], values: object) -> None:
@@ -141,16 +176,26 @@ def put(path: Path, content: bytes) -> None:
 
 
 def random_states() -> dict[str, Tensor]:
-    """States of torch's own random streams: CPU, and each GPU in use."""
-    states = {"random.cpu": torch.get_rng_state()}
+    """States of the random streams that code may draw from unasked: of torch, for the CPU and each GPU in use, of NumPy
+    and of Python."""
+    _, keys, *place = np.random.get_state()                # noqa: NPY002 - the stream that others draw from
+    _, words, held = random.getstate()
+    states = {"random.cpu": torch.get_rng_state(),
+              "random.numpy": torch.from_numpy(np.append(keys.astype(np.float64), place)),
+              "random.python": torch.tensor([*words, math.nan if held is None else held], dtype=torch.float64)}
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         states |= {f"random.cuda{i}": s for i, s in enumerate(torch.cuda.get_rng_state_all())}
     return states
 
 
 def restore_random_states(tensors: dict[str, Tensor]) -> None:
-    """Put torch's own random streams back to where ``random_states`` found them."""
-    torch.set_rng_state(tensors["random.cpu"])
+    """Put the random streams back to where ``random_states`` found them."""
+    torch.set_rng_state(tensors["random.cpu"].clone())     # torch crashes where the state is a part of a tensor
+    *keys, position, has_held, held = tensors["random.numpy"].tolist()
+    keys = np.array(keys, dtype=np.uint32)
+    np.random.set_state(("MT19937", keys, int(position), int(has_held), held))                  # noqa: NPY002
+    *words, held = tensors["random.python"].tolist()
+    random.setstate((3, tuple(map(int, words)), None if math.isnan(held) else held))
     for name in tensors:
         if name.startswith("random.cuda"):
-            torch.cuda.set_rng_state(tensors[name], int(name.removeprefix("random.cuda")))
+            torch.cuda.set_rng_state(tensors[name].clone(), int(name.removeprefix("random.cuda")))

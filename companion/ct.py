@@ -63,7 +63,7 @@ def hu_to_attenuation(hu: Tensor, water: float = WATER) -> Tensor:
     Any shape. Below -1000 HU, where there is no matter, the result is negative.
 
     Raises:
-        ValueError: where ``water`` is not positive.
+        ValueError: where ``water`` is not positive and finite.
     """
     return _positive(water, "attenuation of water") * (1 + hu / 1000)
 
@@ -74,12 +74,12 @@ def attenuation_to_hu(attenuation: Tensor, water: float = WATER) -> Tensor:
     Any shape. Beam-independent: one energy, so no beam hardening, and water is 0 HU at every depth.
 
     Raises:
-        ValueError: where ``water`` is not positive.
+        ValueError: where ``water`` is not positive and finite.
     """
     return 1000 * (attenuation / _positive(water, "attenuation of water") - 1)
 
 
-def photon_counts(line_integrals: Tensor, photons: float, generator: torch.Generator,
+def photon_counts(line_integrals: Tensor, photons: float | Tensor, generator: torch.Generator,
                   electronic_noise: float = ELECTRONIC_NOISE) -> Tensor:
     """What the detector reads: Poisson(photons exp(-p)) + Normal(0, electronic_noise); sometimes negative.
 
@@ -87,49 +87,71 @@ def photon_counts(line_integrals: Tensor, photons: float, generator: torch.Gener
 
     Args:
         line_integrals: p, any shape, no unit.
-        photons: number that each ray starts with.
+        photons: number that each ray starts with; a tensor must broadcast to the line integrals.
         electronic_noise: standard deviation, in photons.
 
     Returns:
         Tensor like ``line_integrals``, in photons.
 
     Raises:
-        ValueError: where ``photons`` is not positive or ``electronic_noise`` is negative.
+        ValueError: where ``photons`` is not positive and finite or does not broadcast, or ``electronic_noise`` is
+            negative.
     """
     if electronic_noise < 0:
         raise ValueError(f"the electronic noise is {electronic_noise} photons, but must not be negative")
-    expected = _positive(photons, "number of photons") * (-line_integrals.to(generator.device)).exp()
+    start = _fitting(_positive(photons, "number of photons"), line_integrals, generator.device)
+    expected = start * (-line_integrals.to(generator.device)).exp()
     counts = torch.poisson(expected, generator)
     noise = torch.randn(counts.shape, generator=generator, device=generator.device, dtype=counts.dtype)
     return (counts + electronic_noise * noise).to(line_integrals.device)
 
 
-def log_transform(counts: Tensor, photons: float, least: float = LEAST_COUNT) -> Tensor:
+def log_transform(counts: Tensor, photons: float | Tensor, least: float = LEAST_COUNT) -> Tensor:
     """Detector readings back to line integrals: -ln(count / photons), with counts below ``least`` raised to it.
 
     For large counts n the result scatters about p with variance 1/n + (electronic noise / n)^2 and is too high by half
     of that on average. Where hardly a photon arrives it saturates at ln(photons / least): streaks through thick parts.
 
+    Args:
+        counts: any shape, in photons.
+        photons: number that each ray started with; a tensor must broadcast to the counts.
+
     Raises:
-        ValueError: where ``photons`` or ``least`` is not positive.
+        ValueError: where ``photons`` or ``least`` is not positive and finite, or ``photons`` does not broadcast.
     """
-    return (_positive(photons, "number of photons") / counts.clamp_min(_positive(least, "least count"))).log()
+    start = _fitting(_positive(photons, "number of photons"), counts, counts.device)
+    return (counts.clamp_min(_positive(least, "least count")).reciprocal() * start).log()
 
 
-def low_dose(line_integrals: Tensor, dose: float, generator: torch.Generator) -> Tensor:
+def low_dose(line_integrals: Tensor, dose: float | Tensor, generator: torch.Generator) -> Tensor:
     """The same line integrals, measured with a fraction of the standard dose; any shape, no unit.
 
     Args:
-        dose: 1 is the standard dose, ``STANDARD_PHOTONS`` per ray; 0.1 a tenth of it.
+        dose: 1 is the standard dose, ``STANDARD_PHOTONS`` per ray; 0.1 a tenth of it. A tensor must broadcast to the
+            line integrals: (N, 1, 1, 1) is one dose for each image.
 
     Raises:
-        ValueError: where the dose is not positive.
+        ValueError: where the dose is not positive and finite, or does not broadcast.
     """
     photons = _positive(dose, "dose") * STANDARD_PHOTONS
     return log_transform(photon_counts(line_integrals, photons, generator), photons)
 
 
-def _positive(value: float, name: str) -> float:
-    if not value > 0:
-        raise ValueError(f"the {name} is {value}, but must be positive")
+def _positive(value: float | Tensor, name: str) -> float | Tensor:
+    """The value as it is; the error names it, of a tensor the first number that is wrong."""
+    numbers = torch.as_tensor(value, dtype=torch.float64).flatten()
+    if len(bad := numbers[~((numbers > 0) & numbers.isfinite())]):
+        shown = f"{bad[0].item():g}" if isinstance(value, Tensor) else value
+        raise ValueError(f"the {name} is {shown}, but must be positive and finite")
     return value
+
+
+def _fitting(photons: float | Tensor, rays: Tensor, device: torch.device) -> float | Tensor:
+    """A number as it is; a tensor on the device, in the type of the rays."""
+    if not isinstance(photons, Tensor):
+        return photons
+    if len(photons.shape) > rays.dim() or any(n not in (1, m) for n, m in zip(photons.shape[::-1], rays.shape[::-1],
+                                                                            strict=False)):
+        raise ValueError(f"photons (or doses) of shape {tuple(photons.shape)} do not broadcast to rays of shape "
+                         f"{tuple(rays.shape)}: give one number for each image as (N, 1, 1, 1)")
+    return photons.to(device, rays.dtype)

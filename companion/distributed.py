@@ -66,12 +66,12 @@ def wrap(model: nn.Module) -> nn.Module:
     return DistributedDataParallel(model) if world() > 1 else model
 
 
-def weighted(loss: Tensor, cases: int) -> Tensor:
-    """A share's mean loss, weighted so that the mean over the processes is the mean over the batch.
+def weighted(loss: Tensor, count: Tensor) -> Tensor:
+    """A share's mean loss over ``count`` cases, weighted so that the mean over the processes is that over the batch.
 
     Without it the last batch, whose shares may differ by a case, would count some cases more than others.
     """
-    return loss * (cases * world() / total(torch.tensor(float(cases), device=loss.device))) if world() > 1 else loss
+    return loss * (count * world() / total(count)) if world() > 1 else loss
 
 
 def total(value: Tensor) -> Tensor:
@@ -91,6 +91,11 @@ def share_buffers(model: nn.Module) -> None:
     if world() > 1:
         for buffer in model.buffers():
             dist.broadcast(buffer, 0)
+
+
+def wait(device: torch.device) -> None:
+    """Go on when all processes are here."""
+    total(torch.zeros(1, device=device))
 
 
 def gather(value: Tensor) -> Tensor:

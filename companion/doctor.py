@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 import torch
 import torch.distributed as dist
 
-from companion import folders
+from companion import folders, hardware
 from companion.hardware import Hardware
 
 PACKAGES = ("companion", "torch", "torchvision", "numpy", "scikit-learn", "scikit-image", "pydicom", "nibabel",
@@ -16,11 +16,11 @@ PACKAGES = ("companion", "torch", "torchvision", "numpy", "scikit-learn", "sciki
 
 def examine() -> dict[str, str]:
     """Findings by name, in the order in which to read them."""
-    best = Hardware.best()
+    device, precision = _device_and_precision()
     return {"python": f"{platform.python_version()} on {platform.system()}, {os.cpu_count()} processor cores",
             **{name: _version(name) for name in PACKAGES}, "torch": torch.__version__,
-            "device": _device(best.device),
-            "precision": f"{best.precision or torch.float32}".removeprefix("torch.").replace("None", "float32"),
+            "device": device,
+            "precision": precision,
             "threads": str(torch.get_num_threads()),
             "several processes": _backends(),
             "data folder": f"{folders.data()} ({'there' if folders.data().is_dir() else 'not there yet'})",
@@ -33,6 +33,22 @@ def _version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return "not installed"
+
+
+def _device_and_precision() -> tuple[str, str]:
+    """What computes and in which number format, or why nothing can."""
+    try:
+        place = hardware.device()
+    except ValueError as error:
+        return str(error), "none without a device"
+    try:
+        torch.zeros(1, device=place).cpu()
+        best = Hardware.best(place)
+        return _device(place), str(best.precision or torch.float32).removeprefix("torch.")
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # whatever torch says of a device it lacks
+        source = " asked for by COMPANION_DEVICE" if os.environ.get("COMPANION_DEVICE") else ""
+        return (f"{place}{source}, but torch can not use it here ({str(error).splitlines()[0]}): set COMPANION_DEVICE "
+                "to cpu, or mend the driver", "none without a device")
 
 
 def _device(device: torch.device) -> str:

@@ -5,8 +5,7 @@ stopping, checkpoints and exact resume. The method stays the loop's: in float32 
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,24 +14,22 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from companion import checkpoints, distributed, progress
+from companion import checks, distributed, progress
+from companion.checks import TrainingError
 from companion.hardware import Hardware
 from companion.resume import Run
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-"""A function of outputs (N, ...) and targets (N, ...) that returns the mean over the cases, a scalar."""
+"""A function of outputs (N, ...) and targets (N, ...) that returns the mean over the cases, a scalar.
+
+Class numbers that it leaves out (``ignore_index``, by default -100) do not count. A mean that weights classes is not
+one over the cases: several processes then come near a single one, but not to the digit."""
 
 Metric = Callable[[Tensor, Tensor], float]
 """A function of outputs (N, ...) and targets (N, ...) of a whole set that returns a number."""
 
 Pairs = Iterable[tuple[Tensor, Tensor]]
 """Mini-batches (inputs, targets) such as ``datasets.batches.Batches``, a ``DataLoader`` or a list."""
-
-IGNORED = -100   # the class number that torch's cross entropy leaves out
-
-
-class TrainingError(RuntimeError):
-    """The loss, or a parameter, is no longer a finite number."""
 
 
 @dataclass(frozen=True)
@@ -66,19 +63,20 @@ def train_epoch(model: nn.Module, batches: Pairs, loss: Loss, optimiser: Optimiz
         TrainingError: where the loss is NaN or infinite.
     """
     model.train()
-    losses, cases = [], []
+    losses, counts = [], []
     for inputs, targets in batches:
         inputs, targets = hardware.move(inputs), hardware.move(targets)
         with hardware.autocast():
             value = loss(model(inputs), targets)
+        count = _count(targets, loss)
         optimiser.zero_grad()
-        distributed.weighted(value, len(inputs)).backward()
+        distributed.weighted(value, count).backward()
         optimiser.step()
         losses.append(value.detach())
-        cases.append(len(inputs))
+        counts.append(count)
     if not losses:
         raise ValueError("the training set gives no batch: it is empty, or can be gone through only once (a generator)")
-    n = torch.tensor(cases, dtype=torch.float32, device=hardware.device)
+    n = torch.stack(counts).float()
     return _finite((distributed.total(torch.stack(losses).float() @ n) / distributed.total(n.sum())).item())
 
 
@@ -91,20 +89,25 @@ def predict(model: nn.Module, batches: Pairs, hardware: Hardware | None = None) 
     hardware = hardware or Hardware.best()
     model.to(hardware.device).eval()
     outputs, targets = [], []
-    for x, y in batches:
-        if len(x):                                                       # a share of a small last batch may be empty
-            with hardware.autocast():
-                outputs.append(model(hardware.move(x)).float())
-            targets.append(y.to(hardware.device))
-    if not outputs:
+    for x, y in batches:                                  # of a small batch, a process may have an empty share
+        with hardware.autocast():
+            outputs.append(model(hardware.move(x)).float())
+        targets.append(y.to(hardware.device))
+    if not sum(map(len, outputs)) and distributed.world() == 1:
         raise ValueError("there is no case to predict: the loader is empty")
     return distributed.gather(torch.cat(outputs)).cpu(), distributed.gather(torch.cat(targets)).cpu()
 
 
 def evaluate(model: nn.Module, development: Development, loss: Loss, hardware: Hardware) -> dict[str, float]:
-    """Loss and metrics on the development set, by name."""
-    outputs, targets = predict(model, development.batches, hardware)
-    return {"development loss": float(loss(outputs, targets)),
+    """Loss and metrics on the development set, by name: the loss on the network's device, metrics on the CPU.
+
+    Raises:
+        TrainingError: where the loss is NaN or infinite.
+    """
+    with checks.explained("development"):
+        outputs, targets = predict(model, development.batches, hardware)
+        value = float(loss(outputs.to(hardware.device), targets.to(hardware.device)))
+    return {"development loss": _finite(value, "development loss"),
             **{name: float(metric(outputs, targets)) for name, metric in development.metrics.items()}}
 
 
@@ -119,7 +122,8 @@ def fit(model: nn.Module, loss: Loss, optimiser: Optimizer, train: Pairs, epochs
         development: what to look at after each epoch, and when to stop early.
         schedule: changes the learning rate after each epoch; ``ReduceLROnPlateau`` by the development loss.
         folder: keeps a checkpoint of the last epoch. Called again with the same folder, a run that was cut off goes on
-            and ends with the weights it would have had (on the CPU to the bit). With several nodes, one they share.
+            and ends with the weights it would have had (on the CPU to the bit, but for a ``DataLoader`` with persistent
+            workers). With several nodes, one they share.
         hardware: by default what suits the machine.
 
     Returns:
@@ -128,53 +132,58 @@ def fit(model: nn.Module, loss: Loss, optimiser: Optimizer, train: Pairs, epochs
 
     Raises:
         ValueError: for an empty loader, labels out of range, inputs that do not fit the network, each found before
-            training where the set is a ``Batches`` or a list; for a plateau schedule without a development set.
+            training where the set is a ``Batches`` or a list; for sets that several processes would not share, for a
+            plateau schedule without a development set, and for a network that a checkpoint can not hold as a whole.
         TrainingError: where the loss, also that of the development set, or a parameter becomes NaN or infinite; with a
             folder, the network is put back to its last good state, which the folder keeps too.
-        CheckpointError: where the folder can not be written to, is not shared by all processes, or holds a damaged or
-            another run's checkpoint.
+        CheckpointError: where the folder can not be written to, is in use by a run, is not shared by all processes, or
+            holds a damaged or another run's checkpoint: of other layers, optimiser, schedule, settings or labels.
     """
     hardware = hardware or Hardware.best()
-    folder = checkpoints.prepare(folder) if folder is not None else None
     hardware.prepare(model)
     if isinstance(schedule, ReduceLROnPlateau) and development is None:
         raise ValueError("ReduceLROnPlateau waits for the development loss, but there is no development set: give one")
-    _require_sense(model, train, development, hardware)
-    run = Run(model, optimiser, schedule, getattr(train, "generator", None), development and development.patience)
-    if not run.resume(folder):
-        run.write(folder)                             # so that even the first epoch has a state to go back to
-    parallel = distributed.wrap(model)
-    with progress.line(epochs, len(run.history)) as line:
+    checks.require_sense(model, "training", train, loss, hardware)
+    if development is not None:
+        checks.require_sense(model, "development", development.batches, loss, hardware)
+    run = Run(model, optimiser, schedule, train, development and development.patience)
+    with run.in_folder(folder), progress.line(epochs, len(run.history)) as line:
+        parallel = distributed.wrap(model)
         while len(run.history) < epochs and not run.stalled():
             try:
-                with _explained("training"):
+                run.begin_epoch()
+                with checks.explained("training"):
                     record = {"epoch": len(run.history) + 1,
                               "train loss": train_epoch(parallel, train, loss, optimiser, hardware)}
                 distributed.share_buffers(model)
                 _require_finite(model)
                 if development is not None:
-                    with _explained("development"):
-                        record |= evaluate(model, development, loss, hardware)
-                    _finite(record["development loss"], "development loss")
+                    record |= evaluate(model, development, loss, hardware)
             except TrainingError:
-                run.resume(folder)
+                run.go_back()
                 raise
             if isinstance(schedule, ReduceLROnPlateau):
                 schedule.step(record["development loss"])
             elif schedule is not None:
                 schedule.step()
             run.keep(record)
-            run.write(folder)
             line.step(", ".join(f"{name} {value:.3g}" for name, value in record.items() if name != "epoch"))
     if run.best:
         model.load_state_dict(run.best)
     return run.history
 
 
+def _count(targets: Tensor, loss: Loss) -> Tensor:
+    """Number of targets that the loss is a mean over, up to a factor: class numbers not left out, else cases."""
+    if targets.is_floating_point() or targets.dtype == torch.bool:
+        return torch.tensor(len(targets), device=targets.device)
+    return torch.count_nonzero(targets != checks.ignored(loss))
+
+
 def _finite(loss: float, name: str = "loss") -> float:
     if not math.isfinite(loss):
         raise TrainingError(f"the {name} is {loss}: lower the learning rate, and look for values in the inputs or "
-                            "targets that are not finite")
+                            "targets that are not finite, and for a mini-batch without a label that counts")
     return loss
 
 
@@ -183,41 +192,3 @@ def _require_finite(model: nn.Module) -> None:
         if not torch.isfinite(parameter).all():
             raise TrainingError(f"the parameter {name} holds NaN or infinite values after this epoch: lower the "
                                 "learning rate")
-
-
-@contextmanager
-def _explained(name: str) -> Iterator[None]:
-    """Add where to look to an error of a batch that could not be examined before training."""
-    try:
-        yield
-    except (RuntimeError, IndexError, TypeError) as error:
-        if not isinstance(error, TrainingError):
-            error.add_note(f"This happened with a batch of the {name} set: each must be a pair of inputs that fit the "
-                           "network and targets that fit the loss, such as class numbers below the number of outputs.")
-        raise
-
-
-def _require_sense(model: nn.Module, train: Pairs, development: Development | None, hardware: Hardware) -> None:
-    for name, batches in (("training", train), ("development", development and development.batches)):
-        if hasattr(batches, "__len__") and not len(batches):
-            raise ValueError(f"the {name} set gives no batch: it is empty, or smaller than the batch size where the "
-                             "last batch is dropped")
-        if hasattr(batches, "inputs") and hasattr(batches, "targets"):
-            _require_fit(model, name, batches.inputs, batches.targets, hardware)
-        elif isinstance(batches, (list, tuple)):
-            _require_fit(model, name, batches[0][0], torch.cat([targets.flatten() for _, targets in batches]), hardware)
-
-
-@torch.no_grad()
-def _require_fit(model: nn.Module, name: str, inputs: Tensor, targets: Tensor, hardware: Hardware) -> None:
-    """Raise a ``ValueError`` unless a network takes the first inputs and has an output for each class number."""
-    try:
-        outputs = model.eval()(hardware.move(inputs[:2]))
-    except (RuntimeError, IndexError) as error:
-        shape = tuple(inputs[:2].shape)
-        raise ValueError(f"the network can not take inputs of shape {shape} of the {name} set: {error}") from error
-    if not targets.is_floating_point() and outputs.dim() > 1:
-        labels = targets[targets != IGNORED]
-        if len(labels) and not 0 <= labels.min() <= labels.max() < outputs.shape[1]:
-            raise ValueError(f"the labels of the {name} set run from {labels.min()} to {labels.max()}, but the network "
-                             f"has {outputs.shape[1]} outputs: labels must lie in 0 to {outputs.shape[1] - 1}")

@@ -120,10 +120,11 @@ def bias_field(n: int, size: Sequence[int], strength: float, generator: torch.Ge
     waves = waves[(waves.sum(1) > 0) & (waves.sum(1) <= order)].to(device or generator.device)
     field = torch.randn(n, len(waves), generator=generator, device=generator.device).to(waves.device)
     for axis, length in enumerate(size):
-        middles = (torch.arange(length, device=waves.device) + 0.5) / length                    # so the mean is 0
+        middles = (torch.arange(length, device=waves.device) + 0.5) / length
         wave = torch.cos(torch.pi * waves[:, axis, None] * middles)                             # (waves, length)
         field = field[..., None] * wave.view(len(waves), *[1] * axis, length)
     field = field.sum(1, keepdim=True)                                                          # (n, 1, *size)
+    field = field - field.flatten(1).mean(1).view(-1, *[1] * (field.dim() - 1))                 # on few voxels not 0
     peak = field.flatten(1).abs().amax(1).clamp_min(torch.finfo(field.dtype).tiny)
     return 1 + strength * field / peak.view(-1, *[1] * (field.dim() - 1))
 

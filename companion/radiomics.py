@@ -28,6 +28,7 @@ from torch import Tensor
 from companion.datasets.cases import Cases
 
 BIN_WIDTH = 25.0   # HU, the manual's own choice for CT
+MOST_LEVELS = 4096  # of grey, as many as a CT has
 IN_SLICE = (0, np.pi / 4, np.pi / 2, 3 * np.pi / 4)
 IN_VOLUME = ((0, 0, 1), (0, 1, 0), (1, 0, 0), (0, 1, 1), (0, 1, -1), (1, 0, 1), (1, 0, -1), (1, 1, 0), (1, -1, 0),
              (1, 1, 1), (1, 1, -1), (1, -1, 1), (1, -1, -1))
@@ -206,11 +207,14 @@ def cooccurrence(levels: Tensor, dimensions: int = 3) -> Tensor:
         (L, L) int64, where L is the highest level.
 
     Raises:
-        ValueError: for other dimensions, levels that are not (D, H, W) or negative, or where no pair of neighbours lies
-            in the region.
+        ValueError: for other dimensions, levels that are not (D, H, W), negative or above 4096, or where no pair of
+            neighbours lies in the region.
     """
     if levels.dim() != 3 or (levels.numel() and levels.min() < 0):
         raise ValueError(f"the levels have shape {tuple(levels.shape)}, but must be (D, H, W), from 0 (outside) up")
+    if levels.numel() and levels.max() > MOST_LEVELS:
+        raise ValueError(f"there are {int(levels.max())} grey levels, but a matrix of at most {MOST_LEVELS} has pairs "
+                         "enough to count: take wider bins")
     counts = {2: _pairs_in_slices, 3: _pairs_in_volume}.get(dimensions)
     if counts is None:
         raise ValueError(f"dimensions is {dimensions}, but must be 2 (pairs within a slice) or 3")

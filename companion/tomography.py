@@ -48,6 +48,7 @@ class Projector(nn.Module):
         spacing: width of a cell in mm; by default a pixel's.
         pixel: side of a pixel in mm.
         axis: position of the centre of rotation on the detector, in cells; by default its middle, (detectors - 1) / 2.
+            It means something on a given detector only, so give the number of detectors too.
         dtype: of the matrix; images and sinograms are converted to it.
 
     An image in 1/mm gives line integrals without unit (``companion.ct``); an image without unit gives lengths in mm.
@@ -70,6 +71,9 @@ class Projector(nn.Module):
                             ("number of angles", angles.numel()), ("number of detectors", detectors)):
             if value is not None and not value > 0:
                 raise ValueError(f"the {name} is {value}, but must be positive")
+        if axis is not None and detectors is None:
+            raise ValueError(f"the axis is at {axis} cells, but there is no number of detectors to count them on: give "
+                             "both")
         self.detectors = detectors or math.ceil(math.hypot(*self.size) * pixel / self.spacing)
         self.axis = (self.detectors - 1) / 2 if axis is None else axis
         self.angles = angles

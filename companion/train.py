@@ -9,6 +9,7 @@ import importlib
 import inspect
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -25,6 +26,12 @@ from companion.models import MODELS
 from companion.studies import store
 
 PHANTOMS = ("chest", "mammogram", "pelvis")   # whose images are 2D, with one class each
+MOST = 10**8                                  # of what an option counts
+MOST_RATE = 1e30                              # Adam's first steps still fit float32
+
+NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "alloc_failed", "storage size calculation",
+             "integer multiplication overflow")
+"""What torch writes, in lower case, in an error of no type of its own, where memory does not suffice."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -33,9 +40,26 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options.run(options)
     except (ValueError, OSError, engine.TrainingError) as error:
-        print(f"companion: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return _explain(str(error))
+    except (RuntimeError, MemoryError) as error:
+        if not _lacks_memory(error):
+            raise
+        remedy = "take a smaller --size, --cases or --batch" if hasattr(options, "batch") else "take fewer --jobs"
+        asked = re.search(r"allocate ([\d.]+ \w+)", str(error))
+        return _explain(f"there is too little memory{f' ({asked[1]} at once)' if asked else ''}: {remedy}")
     return 0
+
+
+def _explain(message: str) -> int:
+    print(f"companion: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+def _lacks_memory(error: Exception) -> bool:
+    """Whether memory did not suffice; all other errors of torch are no mistake of the user and stay visible."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return any(phrase in str(error).lower() for phrase in NO_MEMORY)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -60,8 +84,8 @@ def _parser() -> argparse.ArgumentParser:
                                 description="Runs over several seeds and writes data/studies/CLAIM.json. Cut off and "
                                             "called again, it goes on with the seeds that are missing.")
     study.add_argument("claim", metavar="CLAIM", help="id of the claim, such as relu-trains-better")
-    study.add_argument("--seeds", type=int, metavar="N", help="seeds 0 to N-1, at least 2 (default: as many as are "
-                       "stored, else 5)")
+    study.add_argument("--seeds", type=int, metavar="N", help="seeds 0 to N-1, at least 2 and as many as are "
+                       "stored (default: as many as are stored, else 5)")
     study.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="J", help="seeds that run side by side, "
                        "sharing the processor cores (default: one for each core, %(default)s here)")
     study.add_argument("--device", metavar="D", help="cpu, cuda, ... (default: a GPU where there is one)")
@@ -72,9 +96,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", required=True, metavar="SET", help=f"a phantom ({', '.join(PHANTOMS)}), a 2D "
-                        "MedMNIST set with one class for each image, such as pneumoniamnist, or the path of its npz, "
-                        "or a folder with labels.csv")
+    parser.add_argument("--data", required=True, type=os.path.expanduser, metavar="SET",
+                        help=f"a phantom ({', '.join(PHANTOMS)}), a 2D MedMNIST set with one class for each image, "
+                        "such as pneumoniamnist, or the path of its npz, or a folder with labels.csv")
     parser.add_argument("--model", default="small_gap_cnn", choices=sorted(MODELS), help="architecture (default: "
                         "%(default)s)")
     parser.add_argument("--epochs", type=int, default=10, metavar="N", help="times through the training set (default: "
@@ -91,11 +115,20 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
                         "MedMNIST (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of data, weights and order (default: "
                         "%(default)s)")
-    parser.add_argument("--folder", type=Path, metavar="F", help="where to keep checkpoint, weights and history")
+    parser.add_argument("--folder", type=_path, metavar="F", help="where to keep checkpoint, weights and history")
     parser.add_argument("--test", action="store_true", help="evaluate the test set at the end: once, when all is "
                         "chosen")
     parser.add_argument("--device", metavar="D", help="cpu, cuda, ...; without it a GPU where there is one")
     parser.set_defaults(run=_train)
+
+
+def _path(text: str) -> Path:
+    """A path, where ``~`` is the home folder also in ``--folder=~/run``, which the shell leaves as it is."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise argparse.ArgumentTypeError(f"{text} begins with a user who is not known here: write ./{text} for a "
+                                         "folder of that name, or another") from error
 
 
 def _doctor(_: argparse.Namespace) -> None:
@@ -111,8 +144,8 @@ def _claims(_: argparse.Namespace) -> None:
 def _study(options: argparse.Namespace) -> None:
     if options.seeds is None:
         options.seeds = store.seeds(options.claim)
-    _require_at_least("--seeds", options.seeds, 2)
-    _require_at_least("--jobs", options.jobs, 1)
+    _require_between("--seeds", options.seeds, 2)
+    _require_between("--jobs", options.jobs, 1)
     study = store.record(options.claim, range(options.seeds), _device(options.device), options.jobs)
     for name in study.numbers:
         print(f"{name}: {study.estimate(name)}")
@@ -121,7 +154,10 @@ def _study(options: argparse.Namespace) -> None:
 
 def _train(options: argparse.Namespace) -> None:
     for name in ("epochs", "batch", "cases", "size"):
-        _require_at_least(f"--{name}", getattr(options, name), 1)
+        _require_between(f"--{name}", getattr(options, name), 1)
+    _require_between("--seed", options.seed, -2**63, 2**63 - 1)
+    if not 0 < options.rate <= MOST_RATE:
+        raise ValueError(f"--rate is {options.rate}, but must be positive and at most {MOST_RATE:g}: try 0.001")
     with distributed.processes(_device(options.device)) as device:
         _run(options, hardware.Hardware.best(device))
 
@@ -137,6 +173,7 @@ def _run(options: argparse.Namespace, machine: hardware.Hardware) -> None:
     model = _model(options.model, data.train)
     if options.folder and not distributed.rank():
         _require_same_run(options)
+    distributed.wait(machine.device)                           # for process 0
     watch = engine.Development(batches(data.development), {"accuracy": _accuracy}, options.patience)
     history = engine.fit(model, cross_entropy, torch.optim.Adam(model.parameters(), lr=options.rate),
                          batches(data.train, generator), options.epochs, development=watch, folder=options.folder,
@@ -159,13 +196,25 @@ def _require_same_run(options: argparse.Namespace) -> None:
     """A folder holds one run: its options are kept beside its checkpoint, and another's are refused."""
     kept = {name: getattr(options, name) for name in ("data", "model", "batch", "rate", "cases", "size", "seed")}
     path = checkpoints.prepare(options.folder) / "options.json"
-    if not path.exists() or checkpoints.read(options.folder) is None:
+    found = checkpoints.read(options.folder)
+    if found is None or not found[1]["history"] or not path.exists():     # an empty history is of no run yet
         checkpoints.put(path, (json.dumps(kept, indent=1) + "\n").encode())
         return
-    before = json.loads(path.read_text(encoding="utf-8"))
+    before = _options_of(path)
+    if not isinstance(before, dict) or kept.keys() - before.keys():
+        raise ValueError(f"{path} is damaged, it does not tell the options of its run: take another folder or remove "
+                         "the file")
     if changed := [f"--{k} was {before[k]}, now {v}" for k, v in kept.items() if before[k] != v]:
         raise ValueError(f"{options.folder} holds another run ({', '.join(changed)}): take the same options to go on "
                          "with it, or another folder")
+
+
+def _options_of(path: Path) -> object:
+    """What a run has kept; None where it is no JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return None
 
 
 def _split(options: argparse.Namespace, generator: torch.Generator) -> splits.Split:
@@ -211,9 +260,11 @@ def _device(name: str | None) -> torch.device:
     return device
 
 
-def _require_at_least(option: str, value: int, least: int) -> None:
+def _require_between(option: str, value: int, least: int, most: int = MOST) -> None:
     if value < least:
         raise ValueError(f"{option} is {value}, but must be at least {least}")
+    if value > most:
+        raise ValueError(f"{option} is {value}, but must be at most {most}")
 
 
 if __name__ == "__main__":

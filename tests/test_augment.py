@@ -308,6 +308,17 @@ def test_ranges_that_make_no_sense_are_refused(size, ranges, says, generator):
         draw(3, size, ranges, generator)
 
 
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_half_precision_changes_no_value_of_pixels_that_only_move(kind, generator):
+    images = torch.rand(2, 1, 256, 250, generator=generator).to(kind)
+    assert torch.equal(apply(images, draw(2, (256, 250), Ranges(), generator)), images)
+
+
+def test_whole_numbers_are_refused(generator):
+    with pytest.raises(ValueError, match=r"images are torch.uint8, but must be floating-point"):
+        apply(torch.zeros(1, 1, 4, 4, dtype=torch.uint8), draw(1, (4, 4), Ranges(), generator))
+
+
 def test_images_must_be_those_drawn_for(generator):
     drawn = draw(3, (7, 10), Ranges(), generator)
     for shape in ((2, 1, 7, 10), (3, 1, 10, 7), (3, 1, 4, 7, 10)):

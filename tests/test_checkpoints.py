@@ -117,6 +117,13 @@ def test_random_streams_are_put_back():
     assert torch.equal(torch.rand(3), expected)
 
 
+def test_prepare_knows_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert checkpoints.prepare("~/run") == tmp_path / "run"
+    with pytest.raises(checkpoints.CheckpointError, match="nobody-of-this-name/run can not be written to"):
+        checkpoints.prepare("~nobody-of-this-name/run")
+
+
 def test_prepare_makes_the_folder_and_leaves_nothing(tmp_path):
     assert checkpoints.prepare(tmp_path / "a" / "b") == tmp_path / "a" / "b"
     assert not list((tmp_path / "a" / "b").iterdir())

@@ -123,6 +123,42 @@ def test_same_seed_same_noise_and_whatever_the_device(device):
     assert torch.equal(*own) and own[0].device.type == device.type
 
 
+def before(line_integrals: Tensor, dose: float, generator: torch.Generator) -> Tensor:
+    """Noise of one dose for all as first published: stored results rest on its bits."""
+    expected = dose * ct.STANDARD_PHOTONS * (-line_integrals).exp()
+    counts = torch.poisson(expected, generator)
+    counts = counts + ct.ELECTRONIC_NOISE * torch.randn(counts.shape, generator=generator, dtype=counts.dtype)
+    return (dose * ct.STANDARD_PHOTONS / counts.clamp_min(ct.LEAST_COUNT)).log()
+
+
+@pytest.mark.parametrize("dose", [0.1, 0.3, 1, 2.7])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_one_dose_gives_the_same_bits_as_a_number_as_a_tensor_and_as_before(dose, dtype):
+    sinogram = torch.rand(3, 1, 20, 30, generator=generator(1), dtype=dtype) * 8
+    expected = before(sinogram, dose, generator())
+    assert torch.equal(ct.low_dose(sinogram, dose, generator()), expected)
+    doses = torch.full((3, 1, 1, 1), dose, dtype=torch.float64)
+    assert torch.equal(ct.low_dose(sinogram, doses, generator()), expected)
+
+
+def test_each_image_has_its_dose(device):
+    sinogram = torch.full((3, 1, 100, 200), 1.0, device=device)
+    doses = torch.tensor([0.1, 1, 10], device=device).view(3, 1, 1, 1)
+    measured = ct.low_dose(sinogram, doses, generator())
+    assert measured.dtype == torch.float32 and measured.device.type == device.type
+    expected = math.e / (doses * ct.STANDARD_PHOTONS).flatten().cpu()
+    torch.testing.assert_close(measured.flatten(1).var(1).cpu() / expected, torch.ones(3), rtol=0.05, atol=0)
+    torch.testing.assert_close(measured.cpu(), ct.low_dose(sinogram.cpu(), doses.cpu(), generator()))
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 1, 1), (3, 2, 1, 1), (1, 3, 1, 1, 1)])
+def test_doses_must_broadcast(shape):
+    with pytest.raises(ValueError, match=r"photons \(or doses\) of shape .* do not broadcast to rays of shape \(3, 1,"):
+        ct.low_dose(torch.zeros(3, 1, 4, 5), torch.ones(shape), generator())
+    with pytest.raises(ValueError, match="do not broadcast"):
+        ct.log_transform(torch.ones(3, 1, 4, 5), torch.ones(shape))
+
+
 @pytest.mark.parametrize(("call", "message"), [
     (lambda x: ct.hu_to_attenuation(x, 0), "attenuation of water is 0"),
     (lambda x: ct.attenuation_to_hu(x, -0.02), "attenuation of water is -0.02"),
@@ -130,9 +166,13 @@ def test_same_seed_same_noise_and_whatever_the_device(device):
     (lambda x: ct.log_transform(x, math.nan), "number of photons is nan"),
     (lambda x: ct.log_transform(x, 10, least=0), "least count is 0"),
     (lambda x: ct.low_dose(x, -1, generator()), "dose is -1"),
+    (lambda x: ct.low_dose(x, math.inf, generator()), "dose is inf"),
+    (lambda x: ct.low_dose(x, torch.tensor([1.0, math.nan, 2]), generator()), "dose is nan"),
+    (lambda x: ct.low_dose(x, torch.tensor([1, 0, 2]), generator()), "dose is 0"),
+    (lambda x: ct.photon_counts(x, math.inf, generator()), "number of photons is inf"),
 ])
 def test_what_must_be_positive(call, message):
-    with pytest.raises(ValueError, match=f"{message}, but must be positive"):
+    with pytest.raises(ValueError, match=f"the {message}, but must be positive and finite"):
         call(torch.zeros(3))
 
 

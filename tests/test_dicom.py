@@ -233,6 +233,26 @@ def test_slices_on_different_grids(tmp_path, attributes, parts):
     refused(tmp_path, "grid", "first.dcm", "other.dcm", *parts)
 
 
+@pytest.mark.parametrize(("one", "two", "parts"), [
+    ({"PatientID": "SECRET1"}, {"PatientID": "SECRET2"}, ("the same Patient ID, but first.dcm has one", "has another")),
+    ({"PatientID": "SECRET1"}, {}, ("the same Patient ID", "other.dcm has none")),
+    ({"FrameOfReferenceUID": "1.2.1"}, {"FrameOfReferenceUID": "1.2.2"}, ("Frame of Reference UID", "1.2.1", "1.2.2")),
+    ({}, {"FrameOfReferenceUID": "1.2.2"}, ("Frame of Reference UID", "first.dcm has none", "1.2.2")),
+    ({"RescaleType": "HU"}, {"RescaleType": "US"}, ("unit", "first.dcm has HU", "other.dcm has none")),
+    ({"Modality": "PT", "Units": "BQML"}, {"Modality": "PT", "Units": "CNTS"}, ("unit", "has BQML", "has CNTS")),
+    ({"Modality": "MR"}, {"Modality": "PT"}, ("modality", "has MR", "has PT")),
+])
+@pytest.mark.parametrize("uid", ["1.2.3.4", ""])               # blank where a program took out all identifiers
+def test_slices_of_one_series_but_of_two_sources(tmp_path, one, two, parts, uid):
+    for z, name in enumerate(("first.dcm", "next.dcm")):
+        save(ct_slice((0, 0, z), SeriesInstanceUID=uid, **one), tmp_path / name)
+    assert len(dicom.read_series(tmp_path).array) == 2
+    save(ct_slice((0, 0, 2), SeriesInstanceUID=uid, **two), tmp_path / "other.dcm")
+    refused(tmp_path, "mixed slices", "first.dcm", "other.dcm", *parts)
+    with pytest.raises(dicom.DicomError, match="^(?!.*SECRET)"):   # who the patient is stays in the file
+        dicom.read_series(tmp_path)
+
+
 def test_a_tilted_gantry(tmp_path):
     for z in range(4):
         save(ct_slice((0, 0.3 * z, z)), tmp_path / f"{z}.dcm")

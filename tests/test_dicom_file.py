@@ -27,7 +27,8 @@ from companion.datasets import dicom, dicom_file
 from companion.datasets.volume import Volume
 
 BUNDLED = Path(pydicom.__file__).parent / "data" / "test_files"
-OF_A_FOLDER = {"no series", "mixed series", "grid", "gantry tilt", "duplicate", "missing slice"}   # in test_dicom.py
+OF_A_FOLDER = {"no series", "mixed series", "mixed slices", "grid", "gantry tilt", "duplicate",
+               "missing slice"}                       # in test_dicom.py
 
 
 def cut(path: Path, count: int) -> Path:

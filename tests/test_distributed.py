@@ -73,6 +73,35 @@ def test_running_averages_are_the_same_in_every_process(two):
 
 
 @pytest.mark.local
+def test_missing_labels_count_in_no_process(one, two):
+    for found in two[0]:
+        assert found["missing labels"] == pytest.approx(one["missing labels"], rel=1e-5)
+
+
+@pytest.mark.local
+def test_a_process_may_have_no_case_to_predict(one, two):
+    assert one["few"] == two[0][0]["few"] == two[0][1]["few"] == [5, 1]
+
+
+@pytest.mark.local
+def test_resume_is_exact_with_random_draws_in_each_process(one, two):
+    assert one["resumed"] == two[0][0]["resumed"] == two[0][1]["resumed"] == 0
+
+
+@pytest.mark.local
+def test_sets_that_are_not_shared_are_refused(two):
+    for found in two[0]:
+        of_list, of_loader = found["refused"]
+        assert "set is a list, which gives every case" in of_list and "set is a DataLoader" in of_loader
+
+
+@pytest.mark.local
+def test_a_distributed_sampler_draws_a_new_order_each_epoch(two):
+    mine, others = (found["orders"] for found in two[0])
+    assert mine[0] != mine[1] and sorted(mine[0] + others[0]) == sorted(mine[1] + others[1]) == list(range(8))
+
+
+@pytest.mark.local
 def test_command_line_under_torchrun_gives_the_history_of_one_process(tmp_path):
     def arguments(folder):
         return ["train", "--data=chest", "--cases=50", "--size=16", "--epochs=2", "--batch=16", "--device=cpu",

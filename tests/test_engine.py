@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.testing import assert_close
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from companion import checkpoints, engine
 from companion.datasets.batches import Batches
@@ -193,6 +193,56 @@ def test_what_can_be_gone_through_only_once_is_an_error():
     model, optimiser, train = pieces()
     with pytest.raises(ValueError, match="training set gives no batch.*only once"):
         engine.fit(model, cross_entropy, optimiser, iter(train), 2, hardware=CPU)
+
+
+def test_train_loss_is_the_mean_over_the_labels_that_count():
+    x, y = data()
+    for missing, loss in ((-100, nn.CrossEntropyLoss()), (255, nn.CrossEntropyLoss(ignore_index=255))):
+        labels = torch.where(torch.arange(len(y)) < 7, missing, y)
+        model = nn.Linear(4, 3)
+        expected = loss(model(x), labels).item()
+        idle = torch.optim.SGD(model.parameters(), lr=0.0)
+        history = engine.fit(model, loss, idle, Batches(x, labels, 8), 1, hardware=CPU)
+        assert history[0]["train loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_targets_that_are_no_class_numbers_are_allowed():
+    x, y = data()
+    one, several = nn.Linear(4, 1), nn.Linear(4, 3)
+    yes_or_no = nn.functional.binary_cross_entropy_with_logits
+    for model, loss, targets in ((one, lambda o, t: yes_or_no(o[:, 0], t.float()), y % 2),
+                                 (one, lambda o, t: nn.functional.mse_loss(o[:, 0], t.float()), 50 * y),
+                                 (several, lambda o, t: yes_or_no(o, t.float()), nn.functional.one_hot(y).bool())):
+        optimiser = torch.optim.SGD(model.parameters(), lr=1e-4)
+        assert engine.fit(model, loss, optimiser, Batches(x, targets, 8), 1, hardware=CPU)
+
+
+def test_a_loss_may_hold_weights_on_the_device(device):
+    model = nn.Linear(4, 3)
+    loss = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2, 3], device=device))
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+    assert engine.fit(model, loss, optimiser, Batches(*data(), 8), 1, development=engine.Development([data()]),
+                      hardware=Hardware(device))
+
+
+def test_a_stream_without_a_length_serves_as_well():
+    class Stream(IterableDataset):
+        def __iter__(self):
+            return iter(list(zip(*data(), strict=True)))
+
+    model, optimiser, _ = pieces()
+    assert engine.fit(model, cross_entropy, optimiser, DataLoader(Stream(), 8), 2, hardware=CPU)
+
+
+def test_an_error_of_a_metric_is_not_blamed_on_the_batch():
+    def broken(outputs, targets):
+        raise RuntimeError("mine")
+
+    model, optimiser, train = pieces()
+    with pytest.raises(RuntimeError, match="mine") as caught:
+        engine.fit(model, cross_entropy, optimiser, train, 1, hardware=CPU,
+                   development=engine.Development([data()], {"broken": broken}))
+    assert not getattr(caught.value, "__notes__", [])
 
 
 def test_ignored_labels_are_allowed():

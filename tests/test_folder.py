@@ -1,5 +1,7 @@
 """Loading a folder of images with a table: what comes out, and what is refused."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,16 @@ def make(place: Path, table: str, **images) -> Path:
 def three(place: Path, *tables: str) -> list[Path]:
     """Folders train, val and test with these tables, for ``load_split``."""
     return [make(place / part, table) for part, table in zip(("train", "val", "test"), tables, strict=True)]
+
+
+def png(values, colour: int) -> bytes:
+    """A PNG of 16 bits, which Pillow does not write in colour; (H, W, C) values, colour type of the standard."""
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], 16, colour, 0, 0, 0)
+    lines = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
 
 
 # What comes out
@@ -99,6 +111,20 @@ def test_a_table_with_semicolons_as_spreadsheets_write_it_where_numbers_have_com
     assert folder.load(tmp_path).classes == ("x; y, z",)
 
 
+def test_a_table_with_tabs(tmp_path):
+    make(tmp_path, "file,label\na.png,x\n")
+    (tmp_path / "labels.tsv").write_bytes(b"file\tlabel\tpatient\r\na.png\tx, y; z\tP7\r\n")
+    assert folder.load(tmp_path, "labels.tsv").classes == ("x, y; z",)
+
+
+@pytest.mark.parametrize("header", ["file,label,patient ", "file , label,\tpatient", "file,label,patient,Patient Age,,",
+                                    'file,label,"patient "', "file,label,patient\xa0"])
+def test_spaces_around_the_names_of_columns_are_none_of_them(tmp_path, header):
+    more = header.count(",") - 2
+    make(tmp_path, f"{header}\na.png,x,P7{',' * more}\nb.png,y,P7{',' * more}\n")
+    assert folder.load(tmp_path).patients.tolist() == [0, 0]
+
+
 def test_several_findings_of_an_image(tmp_path):
     """As in ChestX-ray14."""
     make(tmp_path, "file,label,patient\na.png,Mass|Effusion,1\nb.png,No Finding,1\nc.png,Mass | Mass,2\n")
@@ -152,7 +178,16 @@ def test_a_size_resizes_all(tmp_path, size, generator):
 # What is refused
 
 @pytest.mark.parametrize(("table", "says"), [
-    ("file:label\na.png:x\n", r"columns are \['file:label'\], but must be named .* commas or semicolons"),
+    ("file:label\na.png:x\n", r"columns are \['file:label'\], but must be .* commas, semicolons or tabs between"),
+    ("File,LABEL\na.png,x\n", r"columns are \['File', 'LABEL'\], but must be named file, label .*, in lower case"),
+    ("file;Label;patient\na.png;x;1\n", r"columns are \['file', 'Label', 'patient'\], but .* in lower case"),
+    *((f"file,label,{name}\na.png,x,1\n", f"labels.csv: it has no column patient, but '{name}', and without it "
+       "nobody knows .*: rename it to patient, or remove it") for name in
+      ("Patient", "PATIENT", "patient_id", "Patient ID", "PatientID", "patients", "Patienten-Nr")),
+    ("file\tlabel\tPatient ID\na.png\tx\t1\n", "no column patient, but 'Patient ID'"),
+    ("file,label,label\na.png,x,y\n", r"the column label is there twice \(label, label\): keep one"),
+    ("file,label,patient,patient \na.png,x,1,2\n", r"the column patient is there twice \(patient, patient\)"),
+    ("file,label,patient,Patient\na.png,x,1,2\n", r"the column patient is there twice \(patient, Patient\): keep one"),
     ("file,label\na.png,x|y\n", r"line 2: the label 'x\|y' holds '\|': .* give load separator='\|'"),
     ("name,label\na.png,x\n", r"columns are \['name', 'label'\]"),
     ("", r"columns are \[\]"),
@@ -194,6 +229,17 @@ def test_palette_and_animation_are_refused(tmp_path):
     Image.fromarray(SQUARE).save(tmp_path / "a.png", save_all=True, append_images=[Image.fromarray(255 - SQUARE)])
     with pytest.raises(ValueError, match="2 image.*animation"):
         folder.load(tmp_path)
+
+
+@pytest.mark.parametrize(("colour", "channels"), [(2, 3), (4, 2), (6, 4)])
+def test_colour_and_alpha_of_sixteen_bits_are_refused(tmp_path, colour, channels):
+    """Pillow would cut them to 8 bits in silence."""
+    make(tmp_path, "file,label\na.png,x\n")
+    (tmp_path / "a.png").write_bytes(png(np.full((2, 3, channels), 65535), colour))
+    with pytest.raises(ValueError, match="^a.png: it is in colour or has alpha, with 16 bits .*: save it"):
+        folder.load(tmp_path)
+    (tmp_path / "a.png").write_bytes(png(np.array([[[0], [1], [65535]]]), 0))
+    torch.testing.assert_close(folder.load(tmp_path).images.flatten(), torch.tensor([0, 1 / 65535, 1]))
 
 
 @pytest.mark.parametrize("suffix", ["png", "pgm", "jpg"])

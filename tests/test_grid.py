@@ -90,7 +90,27 @@ def test_everything_known_comes_along(device):
     assert put(row(1, 2), labels=[True]).labels.tolist() == [1]
 
 
-def test_a_mask_takes_the_nearest_voxel():
+@pytest.mark.parametrize("step", [2.0, 3.0, 4.0])
+def test_mask_and_image_keep_one_centre(step, generator):
+    where = torch.stack(torch.meshgrid(*[torch.arange(48.0)] * 3, indexing="ij"))
+    off = []
+    for _ in range(10):
+        middle = 20 + 8 * torch.rand(3, 1, 1, 1, generator=generator)
+        ball = volume(((where - middle) ** 2).sum(0) <= 144, modality="MR", unit="")
+        cases = put(ball, spacing=(step,) * 3, size=(24, 24, 24), masks={"ball": [ball]})
+        both = torch.stack([cases.images[0, 0], cases.masks["ball"][0].float()])
+        centres = torch.einsum("bdhw,adhw->ba", both, where[:, :24, :24, :24]) / both.sum((1, 2, 3))[:, None]
+        off.append(step * (centres[1] - centres[0]))
+    assert torch.stack(off).mean(0).abs().max() < 0.15                   # mm; half an old voxel would be 0.5
+
+
+def test_half_of_a_mask_is_enough():
+    mask = row(0, 1, 0, 1, 1, 0, modality="SEG", unit="")
+    cases = put(row(0, 0, 0, 0, 0, 0), masks={"m": [mask]}, spacing=(1.0, 1.0, 2.0), size=(1, 1, 3))
+    assert cases.masks["m"].flatten().tolist() == [True, True, True]
+
+
+def test_a_mask_on_finer_voxels_by_hand():
     mask = row(0, 1, spacing=2.0, modality="SEG", unit="")
     cases = put(row(0, 4, spacing=2.0), masks={"m": [mask]}, size=(1, 1, 6))
     assert cases.masks["m"].flatten().tolist() == [False, False, False, True, True, False]

@@ -120,6 +120,33 @@ def test_a_damaged_file_is_refused(tmp_path, damage):
         medmnist.load(path)
 
 
+def test_a_file_with_any_byte_altered_loads_or_is_refused(tmp_path, generator):
+    """The directory at the end of the archive, too."""
+    path = saved(tmp_path / "pneumoniamnist.npz", arrays((2, 2)))
+    raw = path.read_bytes()
+    directory = raw.index(b"PK\x01\x02")
+    places = torch.randint(directory, len(raw), (300,), generator=generator).tolist()
+    values = torch.randint(0, 256, (300,), generator=generator).tolist()
+    said = set()
+    for place, value in [(directory, 88), *zip(places, values, strict=True)]:
+        path.write_bytes(raw[:place] + bytes([value]) + raw[place + 1:])
+        try:
+            medmnist.load(path, "all")
+        except ValueError as error:
+            assert str(error).startswith("pneumoniamnist.npz: ")
+            said.add(str(error))
+    assert any("Bad magic number for central directory" in message and "Copy it again" in message for message in said)
+
+
+def test_subsets_of_different_sizes_are_joined_nowhere(tmp_path):
+    contents = arrays(val_images=np.zeros((2, 64, 64), np.uint8))
+    path = saved(tmp_path / "pneumoniamnist.npz", contents)
+    assert medmnist.load(path, "val").images.shape == (2, 1, 64, 64)
+    with pytest.raises(ValueError, match="^pneumoniamnist.npz: images of one set have the same size, but those of "
+                                         r"train have \(28, 28\) and those of val \(64, 64\): load one subset"):
+        medmnist.load(path, "all")
+
+
 def test_no_file_no_name_no_subset_no_size(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no file .*pneumoniamnist.npz"):
         medmnist.load(tmp_path / "pneumoniamnist.npz")

@@ -85,13 +85,14 @@ def test_an_echo_outside_of_its_repetition_is_refused(tr, te):
 
 
 @SOME
-@given(st.lists(st.integers(4, 12), min_size=1, max_size=3), st.floats(0, 0.9), st.integers(1, 4), st.integers(0, 99))
+@given(st.lists(st.integers(1, 12), min_size=1, max_size=3), st.floats(0, 0.9), st.integers(1, 4), st.integers(0, 99))
 def test_bias_fields_have_mean_1_and_the_strength_asked_for(size, strength, order, seed):
     fields = bias_field(5, size, strength, generator(seed), order)
     assert fields.shape == (5, 1, *size) and (fields > 0).all()
     deviation = (fields - 1).flatten(1)
     torch.testing.assert_close(deviation.mean(1), torch.zeros(5), rtol=0, atol=1e-5)
-    torch.testing.assert_close(deviation.abs().amax(1), torch.full((5,), strength), rtol=0, atol=1e-5)
+    most = strength if max(size) > 1 else 0.0              # a single voxel does not vary
+    torch.testing.assert_close(deviation.abs().amax(1), torch.full((5,), most), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("order", [1, 2, 3])

@@ -237,6 +237,40 @@ def test_what_makes_no_volume_is_refused(tmp_path, made, says):
         nifti.read(path, "MR")
 
 
+def of_qform_alone(path, steps, kind=nibabel.Nifti1Image):
+    """A file without sform whose header holds these three sizes of a voxel."""
+    save = written(image(ONES, straight(), codes=(0, 1), kind=kind), path.with_name("whole.nii"))
+    raw = bytearray(save.read_bytes())
+    place, number = (76, "<f4") if kind is nibabel.Nifti1Image else (104, "<f8")     # of pixdim in the standard
+    size = int(number[-1])
+    raw[place + size:place + 4 * size] = np.array(steps, number).tobytes()
+    path.write_bytes(gzip.compress(raw) if path.suffix == ".gz" else raw)
+    return path
+
+
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+@pytest.mark.parametrize("steps", [(0, 2, 3), (1, -2, 3), (1, 2, np.nan), (np.inf, 2, 3)])
+def test_a_qform_needs_the_size_of_a_voxel(tmp_path, caplog, kind, name, steps):
+    path = of_qform_alone(tmp_path / name, steps, kind)
+    with pytest.raises(NiftiError, match=rf"^{name}: pixdim is .*must be three positive numbers.*dcm2niix"):
+        nifti.read(path, "MR")
+    assert not caplog.records
+    whole = of_qform_alone(tmp_path / name, (1, 2, 2.5), kind)
+    assert nifti.read(whole, "MR").spacing == (2.5, 2, 1)
+
+
+def test_what_nibabel_repairs_without_harm_is_said_nowhere(tmp_path, caplog):
+    path = write_field(tmp_path / "a.nii", straight(), codes=(1, 0))
+    raw = bytearray(path.read_bytes())
+    raw[80:84] = np.array([0], "<f4").tobytes()                    # pixdim, beside an sform that says all
+    path.write_bytes(raw)
+    assert nifti.read(path, "MR").spacing == (2.5, 2, 1)
+    assert not caplog.records
+    nibabel.load(path)                                             # but nibabel by itself warns as before
+    assert "pixdim" in caplog.text
+
+
 def test_an_unknown_unit_of_length_is_refused(tmp_path):
     made = image(ONES, straight())
     made.header["xyzt_units"] = 5

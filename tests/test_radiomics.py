@@ -307,6 +307,12 @@ def test_cooccurrence_refuses(levels):
         radiomics.cooccurrence(levels)
 
 
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_more_levels_than_can_be_counted_are_refused(dimensions):
+    with pytest.raises(ValueError, match="there are 65538 grey levels.*take wider bins"):
+        radiomics.cooccurrence(volume([[1, 65538], [1, 65538]]), dimensions)
+
+
 def test_table_refuses(generator):
     images = torch.randn(2, 1, 3, 4, 4, generator=generator)
     masks = torch.ones(2, 3, 4, 4, dtype=torch.bool)

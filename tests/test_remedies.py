@@ -55,6 +55,21 @@ def test_sets_share_no_digit_and_a_larger_set_begins_with_the_smaller():
     assert torch.equal(small.labels, train.labels[:100]) and torch.equal(small.test_labels, test.labels)
 
 
+def test_a_larger_set_of_nodules_begins_with_the_smaller(quick):
+    few, small, large = (remedies.data("nodules", 0, n) for n in (4, 100, 400))
+    assert small.train.shape == (100, 1, 16, 16) and large.train.shape == (400, 1, 16, 16)
+    assert torch.equal(large.train[:100], small.train) and torch.equal(large.labels[:100], small.labels)
+    assert torch.equal(few.train, small.train[:4])
+    assert torch.equal(small.test, large.test) and torch.equal(small.test_labels, large.test_labels)
+    assert small.train.mean().abs() < 1e-5 and small.train.std() == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("images", [0, 401])
+def test_a_set_larger_than_what_is_drawn_is_refused(images):
+    with pytest.raises(ValueError, match=f"images is {images}, but must lie in 1 to 400"):
+        remedies.data("nodules", 0, images)
+
+
 def test_nodules_are_planes_of_two_classes(quick):
     sets = remedies.data("nodules", 0, 6)
     assert sets.train.shape == sets.test.shape == (6, 1, 16, 16)

@@ -275,6 +275,8 @@ def test_patients_have_one_sex_and_age_and_can_be_selected(plain):
     assert 0.8 < len(first) / len(plain) < 0.9 and sorted(first) == list(range(len(first)))
     some = plain.select(torch.tensor([7, 3]))
     assert some.texts == (plain.texts[7], plain.texts[3]) and some.parameters is None and len(some) == 2
+    assert plain.select(plain.present >= 0).texts == plain.texts
+    assert plain.select(plain.patients == plain.patients[3]).texts[0] in plain.texts
     assert some[1] == (plain.texts[3], plain.present[3])
     assert torch.equal(some.acute, plain.acute[[7, 3]]) and torch.equal(some.patients, plain.patients[[7, 3]])
 

@@ -146,6 +146,12 @@ def test_what_can_not_be_divided_is_refused(labels, shares, says, generator):
         divide(labels, torch.arange(len(labels)), shares, generator)
 
 
+@pytest.mark.parametrize("labels", [torch.zeros(0).long(), torch.zeros(0), torch.zeros(0, 3)])
+def test_no_cases_can_not_be_divided(labels, generator):
+    with pytest.raises(ValueError, match="there are no cases to divide: "):
+        divide(labels, torch.zeros(0).long(), SHARES, generator)
+
+
 def test_labels_and_patients_come_in_pairs(generator):
     with pytest.raises(ValueError, match="3 labels, but 4 patients"):
         divide(torch.zeros(3).long(), torch.zeros(4).long(), SHARES, generator)

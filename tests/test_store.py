@@ -1,5 +1,8 @@
 """Studies: stored with provenance, read back, and never older than their code."""
 
+import importlib
+import json
+import platform
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -151,3 +154,78 @@ def test_jobs_give_the_same_numbers_in_the_order_of_the_seeds(toy, monkeypatch):
     monkeypatch.setattr(store, "ProcessPoolExecutor", lambda jobs, mp_context: ThreadPoolExecutor(jobs))
     toy.run = lambda seed, device: time.sleep(0.2 - seed / 10) or {"x": float(seed)}
     assert store.record("toy", [0, 1], torch.device("cpu"), jobs=2).numbers == {"x": [0.0, 1.0]}
+
+
+SETUPS = {"torch": (torch, "__version__", "0.0"), "python": (platform, "python_version", lambda: "0.0"),
+          "threads": (torch, "get_num_threads", lambda: 99), "device": (store, "_name", lambda device: "another")}
+
+
+@pytest.mark.parametrize("setup", SETUPS)
+def test_another_setup_starts_anew_and_leaves_no_cache(toy, monkeypatch, setup):
+    """All numbers of a study come from the one device, number of threads and versions that it names."""
+    toy.run = stops_at_seed_1
+    with pytest.raises(KeyboardInterrupt):
+        store.record("toy", range(2), torch.device("cpu"))
+    (other := store.folders.data() / "cache" / "studies" / "toy-2").mkdir()      # another claim's
+    toy.run = lambda seed, device: {"x": float(seed)}
+    monkeypatch.setattr(torch, "set_num_threads", lambda n: None)
+    monkeypatch.setattr(*SETUPS[setup])
+    assert store.record("toy", range(2), torch.device("cpu")).numbers == {"x": [0.0, 1.0]}
+    assert list(other.parent.iterdir()) == [other]
+
+
+def stops_at_seed_1(seed, device):
+    if seed:
+        raise KeyboardInterrupt
+    return {"x": -1.0}
+
+
+def test_a_process_that_was_killed_is_explained_and_finished_seeds_are_kept(toy, monkeypatch, tmp_path):
+    (tmp_path / "killed.py").write_text(
+        "import os, signal, time\n\n\ndef run(claim, seed, device, threads, cache):\n"
+        "    if seed:\n        while not (cache / '0.json').exists():\n            time.sleep(0.01)\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    (cache / '0.partial').write_text('{\"numbers\": {\"x\": 7.0}, \"seconds\": 0.1}')\n"
+        "    (cache / '0.partial').rename(cache / '0.json')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(torch, "set_num_threads", lambda n: None)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "_run", importlib.import_module("killed").run)
+        with pytest.raises(store.StudyError, match="probably for lack of memory: take fewer --jobs; .*"
+                                                   "OMP_NUM_THREADS=2 and --jobs 1"):
+            store.record("toy", range(2), torch.device("cpu"), jobs=2)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)                     # what the message advises
+    assert store.record("toy", range(2), torch.device("cpu")).numbers == {"x": [7.0, 1.0]}
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"claim": "toy"}', '{"claim": "toy", "colour": 1}', "whole"])
+def test_a_damaged_stored_study_names_its_file_and_can_be_run_again(toy, text):
+    store.record("toy", range(2), torch.device("cpu"))
+    path = store.folders.data() / "studies" / "toy.json"
+    whole = json.loads(path.read_text())
+    path.write_text(text if text != "whole" else json.dumps(whole | {"seeds": 2}))
+    with pytest.raises(store.StudyError, match=r"toy\.json .*restore it .*, or run `companion study toy`"):
+        store.stored("toy")
+    assert store.seeds("toy") == 5
+    assert store.record("toy", range(2), torch.device("cpu")) == store.stored("toy")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), "0.5", None, True, torch.tensor(1.0)])
+def test_what_is_no_finite_number_is_refused_before_it_is_stored(toy, value):
+    toy.run = lambda seed, device: {"x": float(seed), "y": value if seed else 0.0}
+    with pytest.raises(store.StudyError, match="seed 1 .*'y'.* finite"):
+        store.record("toy", range(2), torch.device("cpu"))
+    assert [p.name for p in store.folders.data().rglob("*.json")] == ["0.json"]
+    toy.run = lambda seed, device: {"x": float(seed), "y": 1.0}
+    assert store.record("toy", range(2), torch.device("cpu")).numbers == {"x": [0.0, 1.0], "y": [0.0, 1.0]}
+
+
+def test_fewer_seeds_do_not_replace_more(toy):
+    before = store.record("toy", range(4), torch.device("cpu"))
+    toy.run = lambda seed, device: pytest.fail("ran")
+    with pytest.raises(store.StudyError, match=r"2 seeds .*toy\.json holds .* 4: run with at least 4, or remove"):
+        store.record("toy", range(2), torch.device("cpu"))
+    assert store.stored("toy") == before
+    toy.run = lambda seed, device: {"x": 0.0}
+    assert store.record("toy", range(5), torch.device("cpu")).seeds == [0, 1, 2, 3, 4]

@@ -245,6 +245,11 @@ def test_filtering_does_not_wrap_around():
     torch.testing.assert_close(ramp_filter(sinogram), ramp_filter(longer)[:64])
 
 
+def test_an_axis_without_a_detector_is_refused():
+    with pytest.raises(ValueError, match="axis is at 10.0 cells, but there is no number of detectors"):
+        Projector(32, view_angles(30), axis=10.0)
+
+
 def test_an_unknown_window_is_refused():
     with pytest.raises(ValueError, match="'hamming', but must be one of ram-lak, shepp-logan, cosine, hann"):
         ramp_filter(torch.zeros(4), window="hamming")

@@ -1,6 +1,7 @@
 """The command line: what it does, and how it explains mistakes."""
 
 import json
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,14 @@ def test_every_model_can_be_trained(images, tmp_path, model):
 @pytest.mark.parametrize(("more", "says"), [
     (["--epochs", "0"], "--epochs is 0, but must be at least 1"), (["--data", "nothing"], "no MedMNIST set 'nothing'"),
     (["--device", "tpu9"], "unknown to torch"), (["--patience", "0"], "patience is 0"),
-    (["--rate", "1e20"], "the loss is")])
+    (["--rate", "1e20"], "the loss is"),
+    (["--rate", "1e38"], "--rate is 1e+38, but must be positive and at most 1e+30"),
+    (["--rate", "nan"], "--rate is nan, but must"), (["--rate", "inf"], "--rate is inf, but must"),
+    (["--rate", "0"], "--rate is 0.0, but must"),
+    *[([f"--{name}", f"{10**12}"], f"--{name} is {10**12}, but must be at most 100000000")
+      for name in ("size", "cases", "epochs", "batch")],
+    (["--seed", f"{2**64}"], "--seed is 18446744073709551616, but must be at most"),
+    (["--size", "10000000"], "there is too little memory (")])
 def test_mistakes_in_training_are_one_line(images, tmp_path, capsys, more, says):
     assert train.main(options(images, tmp_path / "run", "--epochs", "3", *more)) == 2
     error = capsys.readouterr().err
@@ -80,6 +88,33 @@ def test_sets_that_no_model_here_fits_are_refused_before_they_are_fetched(tmp_pa
         error = capsys.readouterr().err
         assert f"--data is {data}, but {says}" in error and error.count("\n") == 1
         assert "one class for each 2D image" in error
+
+
+@pytest.mark.parametrize("data", train.PHANTOMS)
+def test_a_set_that_memory_can_not_hold_is_explained_in_one_line(data, capsys):
+    assert train.main(["train", "--data", data, "--cases", "60", "--size", "10000000", "--device", "cpu"]) == 2
+    error = capsys.readouterr().err
+    assert "there is too little memory (" in error and "take a smaller --size, --cases or --batch" in error
+    assert error.count("\n") == 1 and len(error) < 200
+
+
+@pytest.mark.parametrize(("error", "told"), [
+    (MemoryError(), "too little memory: take"),
+    (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."), "memory (20.00 GiB at once): take"),
+    (RuntimeError("cuBLAS error: CUBLAS_STATUS_ALLOC_FAILED when calling"), "too little memory"),
+    (RuntimeError("CUDA error: an illegal memory access was encountered"), None),
+    (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), None)])
+def test_only_a_lack_of_memory_is_explained(monkeypatch, capsys, images, tmp_path, error, told):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(train, "_split", fail)
+    if told is None:
+        with pytest.raises(RuntimeError, match=str(error)):
+            train.main(options(images, tmp_path / "run"))
+    else:
+        assert train.main(options(images, tmp_path / "run")) == 2
+        assert told in capsys.readouterr().err
 
 
 def test_doctor_tells_versions_device_and_data(capsys):
@@ -117,7 +152,8 @@ def test_command_line_explains_mistakes_in_one_line(toy, capsys, arguments, says
     assert says in error and error.count("\n") == 1
 
 
-@pytest.mark.parametrize("arguments", [[], ["train"], ["study", "toy", "--seeds", "x"], ["no-such-command"]])
+@pytest.mark.parametrize("arguments", [[], ["train"], ["study", "toy", "--seeds", "x"], ["no-such-command"],
+                                       ["train", "--data", "chest", "--folder=~no-such-user/x"]])
 def test_a_wrong_command_line_is_explained_in_one_line(arguments, capsys):
     with pytest.raises(SystemExit) as left:
         train.main(arguments)
@@ -143,6 +179,45 @@ def test_a_run_that_never_got_anywhere_does_not_block_its_folder(images, tmp_pat
     assert train.main(options(images, tmp_path / "run", "--epochs", "1", "--rate", "1e20")) == 2
     assert "the loss is" in capsys.readouterr().err
     assert train.main(options(images, tmp_path / "run", "--epochs", "1")) == 0
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}", "[]", '{"data": 1}'])
+def test_damaged_options_of_a_run_are_explained_in_one_line(images, tmp_path, capsys, text):
+    assert train.main(options(images, tmp_path / "run", "--epochs", "1")) == 0
+    (tmp_path / "run" / "options.json").write_text(text)
+    capsys.readouterr()
+    assert train.main(options(images, tmp_path / "run", "--epochs", "2")) == 2
+    error = capsys.readouterr().err
+    assert f"{tmp_path / 'run' / 'options.json'} " in error and "another folder or remove the file" in error
+    assert error.count("\n") == 1
+    (tmp_path / "run" / "options.json").unlink()
+    assert train.main(options(images, tmp_path / "run", "--epochs", "2")) == 0
+
+
+def test_options_of_a_run_without_an_epoch_are_neither_read_nor_its_checkpoint_removed(images, tmp_path):
+    checkpoints.write(tmp_path, {}, {"history": []})
+    (tmp_path / "options.json").write_text("{}")
+    wanted = train._parser().parse_args(options(images, tmp_path, "--epochs", "1"))
+    train._require_same_run(wanted)
+    assert checkpoints.read(tmp_path) == ({}, {"history": []})
+    assert json.loads((tmp_path / "options.json").read_text())["data"] == str(images)
+
+
+def test_a_path_may_begin_with_the_home_folder(images, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert train.main(["train", "--data=~/images", "--size=8", "--epochs=1", "--device=cpu", "--folder=~/run"]) == 0
+    assert (tmp_path / "run" / "weights.safetensors").is_file() and not (tmp_path / "~").exists()
+
+
+def test_a_killed_process_of_a_study_is_explained_in_one_line(toy, monkeypatch, capsys):
+    def broken(*_, **__):
+        raise BrokenProcessPool("A process in the process pool was terminated abruptly")
+
+    monkeypatch.setattr(store, "ProcessPoolExecutor", broken)
+    assert train.main(["study", "toy", "--seeds", "2", "--jobs", "2", "--device", "cpu"]) == 2
+    error = capsys.readouterr().err
+    assert "take fewer --jobs" in error and error.count("\n") == 1
 
 
 def test_command_line_lists_the_claims(capsys):

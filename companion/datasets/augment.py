@@ -137,9 +137,13 @@ def apply(images: Tensor, augmentation: Augmentation, fill: float | None = None)
         fill: value outside of the image; by default the lowest value of each image, which is air or background.
 
     Raises:
-        ValueError: where number or size of the images are not those that were drawn for.
+        ValueError: where number or size of the images are not those that were drawn for, or they are not floating-point
+            numbers. Half precision is computed in float32, since its digits do not tell pixels apart.
     """
-    return _apply(images, augmentation, fill)[0]
+    if not images.is_floating_point():
+        raise ValueError(f"the images are {images.dtype}, but must be floating-point numbers: convert with .float()")
+    wide = images if images.dtype == torch.float64 else images.float()
+    return _apply(wide, augmentation, fill)[0].to(images.dtype)
 
 
 def apply_to_cases(cases: Cases, augmentation: Augmentation, fill: float | None = None) -> Cases:

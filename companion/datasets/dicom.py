@@ -22,16 +22,14 @@ from torch import Tensor
 from companion.datasets.dicom_file import (
     MODALITIES,
     DicomError,
-    Slice,
     decode,
     kind_of,
     opened,
     refusal,
     require_grey_image,
     require_whole_header,
-    rescale,
-    slices,
 )
+from companion.datasets.dicom_slice import Slice, rescale, slices
 from companion.datasets.volume import PLANES, Volume
 
 TAGS = ["SOPClassUID", "Modality", "SeriesDescription", "SeriesInstanceUID", "Columns"]
@@ -70,8 +68,9 @@ def read_series(folder: str | Path, series_uid: str | None = None) -> Volume:
 
     Raises:
         DicomError: where there is no series, or no choice among several; where a slice, or what may be one, can not be
-            read; where slices differ in size, pixel spacing or orientation, share a position, lack a neighbour, or are
-            sheared by a tilted gantry.
+            read; where slices differ in Patient ID, Frame of Reference UID, modality or unit, or only some tell it;
+            where they differ in size, pixel spacing or orientation, share a position, lack a neighbour, or are sheared
+            by a tilted gantry.
     """
     folder = Path(folder)
     name = folder.resolve().name
@@ -174,6 +173,7 @@ def _choose(name: str, found: dict[str, _Series], uid: str | None) -> list[Path]
 def _volume(name: str, stack: list[Slice]) -> Volume:
     first = stack[0]
     for other in stack[1:]:
+        _require_same_source(name, first, other)
         _require_same_grid(name, first, other)
     normal, down, along = first.axes
     stack = sorted(stack, key=lambda one: float(one.position @ normal))
@@ -187,6 +187,21 @@ def _volume(name: str, stack: list[Slice]) -> Volume:
         unit=first.unit,
     )
     return volume if len(stack) == 1 else volume.reoriented(PLANES["axial"])
+
+
+def _require_same_source(name: str, first: Slice, other: Slice) -> None:
+    """One patient, one system of coordinates, one unit. The message does not tell who the patients are."""
+    someone = ("one", "another" if first.patient else "one")
+    for what, a, b, (shown, shown_other) in (
+        ("Patient ID", first.patient, other.patient, someone),
+        ("Frame of Reference UID", first.frame, other.frame, (first.frame, other.frame)),
+        ("modality", first.modality, other.modality, (first.modality, other.modality)),
+        ("unit", first.unit, other.unit, (first.unit, other.unit)),
+    ):
+        if a != b:
+            raise refusal(name, "mixed slices", f"slices of one volume have the same {what}, but {first.name} has "
+                                                f"{shown if a else 'none'} and {other.name} has "
+                                                f"{shown_other if b else 'none'}")
 
 
 def _require_same_grid(name: str, first: Slice, other: Slice) -> None:

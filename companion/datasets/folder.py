@@ -3,12 +3,10 @@
 Book: *Data of this book*. Decoding is Pillow's. The files tell no pixel size, and JPEG alters values.
 """
 
-import csv
 import math
 from collections.abc import Sequence
 from itertools import chain, combinations
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,27 +15,15 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from companion.datasets.cases import Cases
-
-SUFFIXES = (".png", ".pgm", ".jpg", ".jpeg")
-
-MISSING = ("", "nan", "na", "n/a")  # what programs write where a value is missing, in lower case
+from companion.datasets.folder_table import Row, read_rows
 
 TYPES = {"L": (np.uint8, 1), "I;16": (np.uint16, 1), "I;16B": (np.uint16, 1), "I": (np.uint16, 1), "RGB": (np.uint8, 3)}
 """Pillow's names for what an image may hold, with the type of its numbers and the channels; ``I`` is PGM of 16 bits."""
 
-
 OPAQUE = {"RGBA": "RGB", "LA": "L"}  # what is left where alpha, the last channel, is 255 everywhere
 
-NO_FINDING = "no finding"  # in lower case: with a separator, it stands for none, as in ChestX-ray14
-
-
-class _Row(NamedTuple):
-    line: str               # of the table, and
-    name: str               # of the file: both for messages
-    file: Path
-    labels: tuple[str, ...]
-    patient: str | None     # None where the table has no such column
-
+PNG = b"\x89PNG\r\n\x1a\n"                           # how such a file begins; from byte 24 on, bits and colour type:
+DEEP = (b"\x10\x02", b"\x10\x04", b"\x10\x06")     # 16 bits with RGB, with grey and alpha, with RGBA
 
 def load(folder: str | Path, table: str = "labels.csv", size: int | tuple[int, int] | None = None,
          classes: Sequence[str] | None = None, separator: str | None = None) -> Cases:
@@ -46,9 +32,10 @@ def load(folder: str | Path, table: str = "labels.csv", size: int | tuple[int, i
     Args:
         folder: holds the table and, in itself or in subfolders, the images; each image must be in the table, but for
             hidden ones (files and folders whose names begin with a dot).
-        table: name of a CSV file in UTF-8, with commas or semicolons, whose first line names the columns: ``file``
-            (path within the folder), ``label`` (name of the class) and, if known, ``patient`` (any name or number).
-            Without that column each image is a patient of its own. Further columns are left aside.
+        table: name of a file in UTF-8, with commas, semicolons or tabs, whose first line names the columns, in lower
+            case: ``file`` (path within the folder), ``label`` (name of the class) and, if known, ``patient`` (any name
+            or number). Without that column each image is a patient of its own, and none may be named like it, such as
+            ``Patient ID``: rename it. Further columns are left aside, as are spaces around the names.
         size: (rows, columns), or one number for both: each image is resized to it, smoothed where it shrinks, without
             keeping its aspect ratio. By default images stay as they are and must all have one size.
         classes: names of the classes in the order of their numbers; give it where several folders must agree. By
@@ -63,10 +50,11 @@ def load(folder: str | Path, table: str = "labels.csv", size: int | tuple[int, i
         int64, numbered as they appear.
 
     Raises:
-        ValueError: where there is no such folder or table; a column, label or patient is missing; a file is listed
-            twice, listed and missing, or there and not listed; a label is not in ``classes`` or a class has no image;
-            a label holds ``|``, but there is no separator; a file can not be read or is partly transparent; images
-            differ in size, in depth (8 or 16 bits), or are partly in colour.
+        ValueError: where there is no such folder or table; a column, label or patient is missing; a column is there
+            twice, or its name is nearly ``patient``; a file is listed twice, listed and missing, or there and not
+            listed; a label is not in ``classes`` or a class has no image; a label holds ``|``, but there is no
+            separator; a file can not be read, is partly transparent, or is in colour of 16 bits; images differ in size,
+            in depth (8 or 16 bits), or are partly in colour.
     """
     return _load({"": Path(folder)}, table, size, classes, separator)[0]
 
@@ -102,7 +90,8 @@ def _load(folders: dict[str, Path], table: str, size: int | tuple[int, int] | No
     if separator == "":
         raise ValueError("separator is '', but must be what stands between findings, such as '|'; None for one label")
     prefixes = ["" if len(folders) == 1 else f"{folder.as_posix()}/" for folder in folders.values()]  # in messages
-    sets = [_rows(folder, table, prefix, separator) for folder, prefix in zip(folders.values(), prefixes, strict=True)]
+    sets = [read_rows(folder, table, prefix, separator)
+            for folder, prefix in zip(folders.values(), prefixes, strict=True)]
     names = _classes(prefixes[0] + table, sets, classes)
     patients = _patients(dict(zip(folders, sets, strict=True)), [prefix + table for prefix in prefixes])
     images = _images([row for rows in sets for row in rows], size).split([len(rows) for rows in sets])
@@ -110,87 +99,9 @@ def _load(folders: dict[str, Path], table: str, size: int | tuple[int, int] | No
                  for part, rows, numbers in zip(images, sets, patients, strict=True))
 
 
-# The table
+# Classes, labels and patients
 
-def _rows(folder: Path, table: str, prefix: str, separator: str | None) -> list[_Row]:
-    path, shown = folder / table, prefix + table
-    if not folder.is_dir():
-        raise ValueError(f"{folder} is a file, but must be a folder with a table and images: give the folder" if
-                         folder.exists() else f"there is no folder {folder.absolute()}: correct the path")
-    if not path.is_file():
-        raise ValueError(f"there is no table {path}: write one with the columns file and label, and patient if known")
-    try:
-        text = path.read_text(encoding="utf-8-sig")  # some programs begin the file with a mark of UTF-8
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{shown}: it is not in UTF-8: save it as CSV UTF-8") from error
-    reader = _reader(shown, text.splitlines())
-    rows = [_row(f"{shown}, line {reader.line_num}", folder, prefix, cells, separator) for cells in reader]
-    if not rows:
-        raise ValueError(f"{shown}: it lists no image")
-    _require_same_files(folder, shown, rows)
-    return rows
-
-
-def _reader(shown: str, lines: list[str]) -> csv.DictReader:
-    """Semicolons are what spreadsheets write where numbers have a decimal comma."""
-    readers = [csv.DictReader(lines, delimiter=delimiter, skipinitialspace=True) for delimiter in ",;"]
-    for reader in readers:
-        if {"file", "label"} <= set(reader.fieldnames or []):
-            return reader
-    raise ValueError(f"{shown}: its columns are {list(readers[0].fieldnames or [])}, but must be named file, label "
-                     "and, if known, patient, with commas or semicolons between them")
-
-
-def _row(line: str, folder: Path, prefix: str, cells: dict[str, str], separator: str | None) -> _Row:
-    if None in cells:
-        raise ValueError(f"{line}: it has more cells than the first line has columns: quote cells that hold commas or "
-                         "semicolons")
-    for column in {"file", "label", "patient"} & set(cells):
-        if (cells[column] or "").strip().lower() in MISSING:
-            raise ValueError(f"{line}: the {column} is {cells[column]!r}, so it is missing: fill it in, or leave out "
-                             "the line and the image")
-    file = folder / cells["file"].strip()
-    name = file.relative_to(folder) if file.is_relative_to(folder) else file
-    return _Row(line, prefix + name.as_posix(), file, _findings(line, cells["label"].strip(), separator),
-                cells["patient"].strip() if "patient" in cells else None)
-
-
-def _findings(line: str, label: str, separator: str | None) -> tuple[str, ...]:
-    """What the label of an image names, each once: one class, or with a separator any number of findings."""
-    if separator is None:
-        if "|" in label:
-            raise ValueError(f"{line}: the label {label!r} holds '|': if it names several findings, give load "
-                             "separator='|', else rename the class")
-        return (label,)
-    found = tuple(dict.fromkeys(part.strip() for part in label.split(separator)))
-    if any(part.lower() in MISSING for part in found):
-        raise ValueError(f"{line}: the label is {label!r}, so a finding is missing beside a {separator!r}: fill it in")
-    none = [part for part in found if part.lower() == NO_FINDING]
-    if none and len(found) > 1:
-        raise ValueError(f"{line}: the label is {label!r}, a finding and none at once: leave out one of them")
-    return () if none else found
-
-
-def _require_same_files(folder: Path, shown: str, rows: list[_Row]) -> None:
-    """The table and the folder name the same images, each once."""
-    there = {path.resolve(): path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()}
-    seen = set()
-    for row in rows:
-        place = row.file.resolve()
-        if place in seen:
-            raise ValueError(f"{shown}: {row.name} is listed twice: keep one line")
-        if place not in there:
-            rule = "there is no such file in the folder" if row.file.suffix.lower() in SUFFIXES else (
-                f"its name ends in none of {', '.join(SUFFIXES)}")
-            raise ValueError(f"{shown}: {row.name} is listed, but {rule}: correct the line or leave it out")
-        seen.add(place)
-    left = sorted(there[place].relative_to(folder) for place in set(there) - seen)
-    if left := [path for path in left if not any(part.startswith(".") for part in path.parts)]:  # but what is hidden
-        raise ValueError(f"{shown}: {len(left)} images of the folder are not listed, such as {left[0].as_posix()}: "
-                         "list them or move them away")
-
-
-def _classes(shown: str, sets: list[list[_Row]], given: Sequence[str] | None) -> tuple[str, ...]:
+def _classes(shown: str, sets: list[list[Row]], given: Sequence[str] | None) -> tuple[str, ...]:
     """Names of the classes or findings; each has an image in the first set, whose table is shown in messages."""
     first = {label for row in sets[0] for label in row.labels}
     names = tuple(sorted({label for rows in sets for row in rows for label in row.labels}, key=_by_value)
@@ -206,13 +117,13 @@ def _classes(shown: str, sets: list[list[_Row]], given: Sequence[str] | None) ->
     return names
 
 
-def _labels(rows: list[_Row], names: tuple[str, ...], separator: str | None) -> Tensor:
+def _labels(rows: list[Row], names: tuple[str, ...], separator: str | None) -> Tensor:
     if separator is None:
         return torch.tensor([names.index(row.labels[0]) for row in rows])
     return torch.tensor([[name in row.labels for name in names] for row in rows], dtype=torch.float32)
 
 
-def _patients(sets: dict[str, list[_Row]], tables: list[str]) -> list[Tensor]:
+def _patients(sets: dict[str, list[Row]], tables: list[str]) -> list[Tensor]:
     """Numbers (N,) for each set, by one list of names for all; without names each file is a patient of its own."""
     named = [rows[0].patient is not None for rows in sets.values()]
     if len(set(named)) > 1:
@@ -237,7 +148,7 @@ def _by_value(label: str) -> tuple[float, str]:
 
 # The images
 
-def _images(rows: list[_Row], size: tuple[int, int] | None) -> Tensor:
+def _images(rows: list[Row], size: tuple[int, int] | None) -> Tensor:
     """(N, C, H, W), float32 in [0, 1]."""
     images, first = [], None
     for name, path in ((row.name, row.file) for row in rows):
@@ -262,6 +173,7 @@ def _require_same(what: str, first: tuple, name: str, one: object, other: object
 
 def _array(name: str, path: Path) -> np.ndarray:
     """The stored values (H, W, 1 or 3), uint8 or uint16."""
+    _require_no_deep_colour(name, path)
     try:
         with Image.open(path) as image:
             frames, upright = getattr(image, "n_frames", 1), ImageOps.exif_transpose(image)
@@ -276,6 +188,15 @@ def _array(name: str, path: Path) -> np.ndarray:
                          "or 16 bits or in RGB: save it so, without transparency, palette or animation")
     dtype, channels = TYPES[mode]
     return array.astype(dtype).reshape(*array.shape[:2], channels)
+
+
+def _require_no_deep_colour(name: str, path: Path) -> None:
+    """Pillow cuts colour of 16 bits to 8, and says nothing."""
+    with path.open("rb") as file:
+        start = file.read(26)
+    if start.startswith(PNG) and start[24:] in DEEP:
+        raise ValueError(f"{name}: it is in colour or has alpha, with 16 bits per number, of which 8 would be lost: "
+                         "save it in grey levels of 16 bits without alpha, or in colour of 8 bits")
 
 
 def _resized(array: np.ndarray, size: tuple[int, int] | None) -> Tensor:

@@ -23,10 +23,10 @@ def cases(volumes: Sequence[Volume], labels: Tensor | Sequence, classes: Sequenc
           masks: Mapping[str, Sequence[Volume]] | None = None) -> Cases:
     """Put volumes on one grid, each about its own centre, and stack them.
 
-    Values are interpolated linearly between voxel centres, masks take the nearest voxel; where the spacing is that of
-    the volume, no value changes. Beyond its edge a volume in HU holds -1000 (air), another 0, a mask nothing. Axes stay
-    those of each volume, oblique or not. Nothing is smoothed first: fine noise of a volume with much smaller voxels
-    turns into coarse noise.
+    Values are interpolated linearly between voxel centres, and a mask holds where half of it or more does; where the
+    spacing is that of the volume, no value changes. Beyond its edge a volume in HU holds -1000 (air), another 0, a mask
+    nothing. Axes stay those of each volume, oblique or not. Nothing is smoothed first: fine noise of a volume with
+    much smaller voxels turns into coarse noise.
 
     Args:
         volumes: N volumes of one modality, unit and orientation.
@@ -97,7 +97,7 @@ def _masks(name: str, volumes: Sequence[Volume], masks: Sequence[Volume], spacin
         if not ((mask.array == 0) | (mask.array == 1)).all():
             raise ValueError(f"{which} holds values from {mask.array.min():g} to {mask.array.max():g}, but must hold "
                              "0 and 1 alone: choose a label with replace(mask, array=(mask.array == label).float())")
-        found.append(_on_grid(mask.array, mask.spacing, spacing, size, 0.0, nearest=True) > 0)
+        found.append(_on_grid(mask.array, mask.spacing, spacing, size, 0.0) >= 0.5)
         if mask.array.any() and not found[-1].any():
             raise ValueError(f"{which} is lost on a grid of {tuple(size)} voxels of {tuple(spacing)} mm: take more "
                              "voxels, or smaller ones")
@@ -111,15 +111,14 @@ def _beside(one: Volume, other: Volume) -> float:
     return max(abs(a - b) for c in corners for a, b in zip(one.position(*c), other.position(*c), strict=True))
 
 
-def _on_grid(array: Tensor, old: Triple, new: Triple, size: tuple[int, int, int], edge: float, *,
-             nearest: bool = False) -> Tensor:
+def _on_grid(array: Tensor, old: Triple, new: Triple, size: tuple[int, int, int], edge: float) -> Tensor:
     """Array (D, H, W) of spacing ``old`` as one of spacing ``new`` and this size about the same centre."""
     for axis in range(3):
-        array = _along(array, axis, new[axis] / old[axis], size[axis], edge, nearest)
+        array = _along(array, axis, new[axis] / old[axis], size[axis], edge)
     return array
 
 
-def _along(array: Tensor, axis: int, step: float, size: int, edge: float, nearest: bool) -> Tensor:
+def _along(array: Tensor, axis: int, step: float, size: int, edge: float) -> Tensor:
     """One axis on a new grid, ``step`` old voxels apart.
 
     The new grid has as many voxels as cover the old one; whole voxels are then cut off or added at both ends, the odd
@@ -130,8 +129,8 @@ def _along(array: Tensor, axis: int, step: float, size: int, edge: float, neares
     index = torch.arange(size, dtype=torch.float64) + int((covering - size) / 2) - (covering - 1) / 2
     place = (index * step + (old - 1) / 2).round(decimals=ON_VOXEL)
     inside = ((place >= -0.5) & (place <= old - 0.5)).to(array.device)
-    low = (place + 0.5 if nearest else place).floor()
-    share = torch.zeros_like(place) if nearest else place - low
+    low = place.floor()
+    share = place - low
     low, high = (number.clamp(0, old - 1).long().to(array.device) for number in (low, low + 1))
     shape = [-1 if a == axis else 1 for a in range(3)]
     share = share.float().to(array.device).reshape(shape)

@@ -29,6 +29,9 @@ SUBSETS = ("train", "val", "test")
 TIMEOUT = 30  # seconds without a byte
 CHUNK = 1 << 20
 
+# what numpy and zipfile raise; RuntimeError where damage looks like encryption or another compression
+DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError)
+
 
 class DownloadError(OSError):
     """A set could not be downloaded: the message says which file to get from where, and where to put it."""
@@ -182,9 +185,19 @@ def _cases(name: str, path: Path, subset: str) -> Cases:
             images.append(_images(path.name, known, part, _array(path, f"{part}_images"), len(findings)))
             labels.append(findings)
     first = counts[SUBSETS.index(wanted[0])]
+    _require_same_size(path.name, dict(zip(wanted, images, strict=True)))
     images = torch.cat(images)
     return Cases(images=images, labels=torch.cat(labels), classes=_classes(known),
                  patients=torch.arange(first, first + len(images)))
+
+
+def _require_same_size(file: str, parts: dict[str, Tensor]) -> None:
+    sizes = {part: tuple(images.shape[2:]) for part, images in parts.items()}
+    (first, size), *others = sizes.items()
+    for part, other in others:
+        if other != size:
+            raise ValueError(f"{file}: images of one set have the same size, but those of {first} have {size} and "
+                             f"those of {part} {other}: load one subset at a time, or get the file anew")
 
 
 def _classes(known: Mapping) -> tuple[str, ...]:
@@ -194,13 +207,14 @@ def _classes(known: Mapping) -> tuple[str, ...]:
 def _array(path: Path, key: str) -> np.ndarray:
     if not zipfile.is_zipfile(path):
         raise _damaged(path, "it is no zip archive")
-    with np.load(path, allow_pickle=False) as file:
-        if key not in file:
-            raise ValueError(f"{path.name}: a MedMNIST file holds {key!r}, but this one holds {sorted(file)}")
-        try:
-            return file[key]
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
-            raise _damaged(path, str(error)) from error
+    try:
+        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
+            if key in file:
+                return file[key]
+            found = sorted(file)
+    except DAMAGE as error:
+        raise _damaged(path, str(error)) from error
+    raise ValueError(f"{path.name}: a MedMNIST file holds {key!r}, but this one holds {found}")
 
 
 def _damaged(path: Path, why: str) -> ValueError:

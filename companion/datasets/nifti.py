@@ -8,6 +8,8 @@ Decoding is nibabel's.
 
 import math
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import combinations
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import nibabel
 import numpy as np
 import torch
 from nibabel.filebasedimages import ImageFileError
+from nibabel.imageglobals import logger
 
 from companion.datasets.dicom_file import MODALITIES
 from companion.datasets.volume import PLANES, Volume
@@ -47,7 +50,8 @@ def read(path: str | Path, modality: str, unit: str = "") -> Volume:
     Raises:
         NiftiError: where there is no such file or modality, or the unit is that of another modality; where the file is
             not NIfTI, cut off or damaged; where it has another number of axes, colours or complex values, NaN or
-            infinite values; where the position is missing or singular, or the axes are not at right angles.
+            infinite values; where the position is missing or singular, a qform alone comes without the size of a voxel,
+            or the axes are not at right angles.
     """
     path = Path(path)
     if modality not in KNOWN:
@@ -55,12 +59,24 @@ def read(path: str | Path, modality: str, unit: str = "") -> Volume:
     if unit == "HU" and modality != "CT":
         raise NiftiError(f"the unit is 'HU' and the modality {modality!r}, but only a CT is in Hounsfield units: leave "
                          "out the unit, or give the modality 'CT'")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # nibabel warns of what it repairs in a header
+    with _quiet():
         image = _opened(path)
         spacing, directions, origin = _place(path.name, image)
         volume = Volume(torch.from_numpy(_values(path.name, image)), spacing, directions, origin, modality, unit)
     return volume.reoriented(_orientation(volume))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Within, nibabel does not tell what it repairs in a header, neither by warnings nor by its logger."""
+    before = logger.disabled
+    logger.disabled = True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.disabled = before
 
 
 def _refusal(name: str, rule: str, remedy: str) -> NiftiError:
@@ -114,6 +130,8 @@ def _place(name: str, image: nibabel.Nifti1Image) -> tuple[tuple, tuple, tuple]:
     if header["sform_code"] == 0 and header["qform_code"] == 0:
         raise _refusal(name, "sform_code and qform_code are 0, so the place and the side of the patient are unknown",
                        "Convert the original again with dcm2niix, which writes them")
+    if header["sform_code"] == 0:
+        _require_sizes(name, image)
     affine = np.asarray(image.affine, dtype=np.float64) * _millimetres(name, header)
     steps, origin = LPS @ affine[:3, :3], LPS @ affine[:3, 3]
     spacing = np.linalg.norm(steps, axis=0)
@@ -122,6 +140,15 @@ def _place(name: str, image: nibabel.Nifti1Image) -> tuple[tuple, tuple, tuple]:
                              "position", "Convert the original again with dcm2niix")
     directions = _right_angled(name, steps / spacing)
     return tuple(spacing.tolist()), tuple(map(tuple, directions.T.tolist())), tuple(origin.tolist())
+
+
+def _require_sizes(name: str, image: nibabel.Nifti1Image) -> None:
+    """A qform tells no sizes: pixdim does, which nibabel replaces by 1 where it is 0, and takes without its sign."""
+    with image.file_map.get("header", image.file_map["image"]).get_prepare_fileobj("rb") as file:
+        sizes = image.header_class.from_fileobj(file, check=False)["pixdim"][1:4].tolist()
+    if not all(0 < size < math.inf for size in sizes):
+        raise _refusal(name, f"pixdim is {sizes}, but must be three positive numbers, since the size of a voxel "
+                             "follows from it where sform_code is 0", "Convert the original again with dcm2niix")
 
 
 def _millimetres(name: str, header: nibabel.Nifti1Header) -> float:

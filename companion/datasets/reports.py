@@ -38,6 +38,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from companion.datasets.cases import numbers
 from companion.datasets.reports_text import Truth, write
 
 ABSENT = -1
@@ -111,8 +112,13 @@ class Reports:
         """Text and label of one report."""
         return self.texts[index], self.present[index]
 
-    def select(self, index: Tensor) -> "Reports":
-        """The reports at the given numbers (M,), in that order. The parameters are dropped here."""
+    def select(self, index: Tensor | Sequence[int]) -> "Reports":
+        """The reports at the given numbers (M,), in that order, or where (N,) is true. The parameters are dropped here.
+
+        Raises:
+            ValueError: for a number that no report has.
+        """
+        index = numbers(index, len(self)).to(self.present.device)
         return replace(self, texts=tuple(self.texts[i] for i in index.tolist()), present=self.present[index],
                        acute=self.acute[index], central=self.central[index], patients=self.patients[index],
                        parameters=None)

@@ -131,9 +131,12 @@ def divide(labels: Tensor, patients: Tensor, shares: Sequence[float], generator:
         The numbers of the cases of each set, int64, ascending, on the device of the labels. Each case is in one set.
 
     Raises:
-        ValueError: where the shares are not positive or do not add up to 1; where lengths differ; where a set would
-            lack cases, or a class or finding that occurs, since too few patients have it.
+        ValueError: where there are no cases; where the shares are not positive or do not add up to 1; where lengths
+            differ; where a set would lack cases, or a class or finding that occurs, since too few patients have it.
     """
+    if not len(labels) and not len(patients):
+        raise ValueError("there are no cases to divide: give at least one for each set, and look whether a choice of "
+                         "cases before left none")
     if not all(share > 0 for share in shares) or not math.isclose(sum(shares), 1, abs_tol=1e-6):
         raise ValueError(f"the shares are {[round(share, 6) for share in shares]}, but must be positive and add up "
                          "to 1")

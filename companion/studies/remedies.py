@@ -7,7 +7,8 @@ Question
 Data
     ``digits``: real handwritten digits of 8 x 8 pixels, ten classes, 500 for the test, score: accuracy.
     ``nodules``: simulated CT planes through lung nodules, benign or malignant, 16 x 16 pixels of 2 mm (averages of
-    2 x 2 pixels), 200 for the test, score: AUC. Each seed draws other images for both sets.
+    2 x 2 pixels), 200 for the test, score: AUC. Each seed draws other images for both sets, the same for every study:
+    always 400 for training, of which a run takes the first.
 
 Fixed before any result was looked at
     100 training images; a CNN of two rounds of convolution, ReLU and max pooling, then two fully connected layers, with
@@ -96,24 +97,37 @@ REMEDIES = {
 }
 """Table 3 of the review, with the settings of this book."""
 
+DRAWN = max(remedy.images for remedy in REMEDIES.values())
+"""Training images of a seed, from which every study takes the first."""
+
 
 def data(task: str, seed: int, images: int = IMAGES) -> Data:
-    """Images and labels of a seed, on a scale where the training images have mean 0 and standard deviation 1.
+    """Images and labels of a seed, on a scale where the first 100 training images have mean 0, standard deviation 1.
+
+    A larger set begins with the smaller one: all are drawn, whatever the number wanted.
 
     Args:
         task: one of ``TASKS``.
-        images: training images to prepare.
+        images: training images to keep, at most ``DRAWN``.
+
+    Raises:
+        ValueError: where ``images`` is not in 1 to ``DRAWN``.
     """
+    if not 1 <= images <= DRAWN:
+        raise ValueError(f"images is {images}, but must lie in 1 to {DRAWN}, the number drawn: change DRAWN for more")
     generator = torch.Generator().manual_seed(seed)
     if task == "digits":
         train, test = digits.split(digits.load(), TEST[task], generator)
-        found = Data(train.images[:images].float(), train.labels[:images], test.images.float(), test.labels)
+        found = Data(train.images[:DRAWN].float(), train.labels[:DRAWN], test.images.float(), test.labels)
     else:
-        test, train = (nodule.make(n, generator, size=(1, 32, 32)) for n in (TEST[task], images))
+        shown, drawn = (nodule.draw(n, generator) for n in (TEST[task], DRAWN))
+        first = drawn.of(torch.arange(max(images, IMAGES)))          # only these take time
+        train, test = (nodule.render(findings, size=(1, 32, 32)) for findings in (first, shown))
         planes = (F.avg_pool2d(cases.images[:, :, 0], 2) for cases in (train, test))
         found = Data(next(planes), train.labels, next(planes), test.labels)
     mean, spread = found.train[:IMAGES].mean(), found.train[:IMAGES].std()
-    return found._replace(train=(found.train - mean) / spread, test=(found.test - mean) / spread)
+    return Data((found.train[:images] - mean) / spread, found.labels[:images], (found.test - mean) / spread,
+                found.test_labels)
 
 
 def network(size: int, classes: int, remedy: Remedy) -> nn.Sequential:

@@ -5,6 +5,7 @@ import hashlib
 import importlib
 import io
 import json
+import math
 import multiprocessing
 import os
 import pkgutil
@@ -15,6 +16,7 @@ import time
 import tokenize
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
@@ -29,7 +31,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 
 class StudyError(ValueError):
-    """A study that does not exist or has no stored result."""
+    """A study that does not exist, has no whole stored result or can not be stored."""
 
 
 @dataclass(frozen=True)
@@ -80,64 +82,105 @@ def record(claim: str, seeds: Iterable[int], device: torch.device, jobs: int = 1
     """Run the study of a claim over the seeds and store it, atomically, in ``data/studies``.
 
     Each seed's numbers are kept in ``data/cache/studies`` as soon as they are there: a run that was cut off goes on
-    where it stopped, unless the code or the device has changed since.
+    where it stopped, unless the code, the device, the threads of a seed or the versions have changed since.
 
     Args:
         jobs: seeds that run side by side, each in a process with its share of this one's threads.
 
     Raises:
-        StudyError: for a claim that has no study.
+        StudyError: for a claim that has no study, for fewer seeds than are stored, for a number that is not finite, and
+            where a seed's process is ended from outside.
     """
     module = find().get(claim)
     if module is None:
         raise StudyError(f"no study of {claim!r}; there are: {', '.join(find())}")
-    seeds, source = list(seeds), source_hash(module)
-    cache = folders.data() / "cache" / "studies" / f"{claim}-{device.type}-{source[:16]}"
-    cache.mkdir(parents=True, exist_ok=True)
-    todo = [seed for seed in seeds if not (cache / f"{seed}.json").exists()]
+    seeds = list(seeds)
+    _require_no_fewer(claim, len(seeds))
     jobs = min(jobs, len(seeds))
-    threads = max(1, torch.get_num_threads() // jobs)
-    if jobs == 1:
-        for seed in todo:
-            _run(claim, seed, device, threads, cache)
-    else:
-        with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-            for done in [pool.submit(_run, claim, seed, device, threads, cache) for seed in todo]:
-                done.result()
-    results = [json.loads((cache / f"{seed}.json").read_text(encoding="utf-8")) for seed in seeds]
-    numbers = {name: [r["numbers"][name] for r in results] for name in results[0]["numbers"]}
-    versions = {"python": platform.python_version(), "torch": torch.__version__}
-    study = Study(claim, seeds, numbers, [r["seconds"] for r in results], _name(device), threads,
-                  versions, source)
+    setup = {"device": _name(device), "threads": max(1, torch.get_num_threads() // jobs),
+             "versions": {"python": platform.python_version(), "torch": torch.__version__},
+             "source": source_hash(module)}
+    caches = folders.data() / "cache" / "studies" / claim
+    results = _results(claim, seeds, device, jobs, setup["threads"], caches / _short_hash(setup))
+    numbers = {name: [results[seed]["numbers"][name] for seed in seeds] for name in results[seeds[0]]["numbers"]}
+    study = Study(claim, seeds, numbers, [results[seed]["seconds"] for seed in seeds], **setup)
     _put(_path(claim), json.dumps(asdict(study), indent=1) + "\n")
-    shutil.rmtree(cache)
+    shutil.rmtree(caches, ignore_errors=True)                            # those of other set-ups too
     return study
 
 
-def _run(claim: str, seed: int, device: torch.device, threads: int, cache: Path) -> None:
+def _results(claim: str, seeds: list[int], device: torch.device, jobs: int, threads: int, cache: Path) -> dict:
+    """Numbers and seconds by seed: from the cache where they are there, else from a run."""
+    cache.mkdir(parents=True, exist_ok=True)
+    kept = {seed: cache / f"{seed}.json" for seed in seeds if (cache / f"{seed}.json").exists()}
+    results = {seed: json.loads(path.read_text(encoding="utf-8")) for seed, path in kept.items()}
+    todo = [seed for seed in seeds if seed not in results]
+    if jobs == 1:
+        return results | {seed: _run(claim, seed, device, threads, cache) for seed in todo}
+    try:
+        with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+            runs = {seed: pool.submit(_run, claim, seed, device, threads, cache) for seed in todo}
+            return results | {seed: run.result() for seed, run in runs.items()}
+    except BrokenProcessPool as error:
+        fewer = jobs // 2
+        raise StudyError("a seed's process was ended, probably for lack of memory: take fewer --jobs; set "
+                         f"OMP_NUM_THREADS={threads * fewer} and --jobs {fewer} to go on with the finished "
+                         "seeds") from error
+
+
+def _run(claim: str, seed: int, device: torch.device, threads: int, cache: Path) -> dict:
     torch.set_num_threads(threads)
     start = time.perf_counter()
     numbers = find()[claim].run(seed, device)
     seconds = round(time.perf_counter() - start, 1)
+    for name, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise StudyError(f"the study of {claim} gives {value!r} for seed {seed} as {name!r}, but all its values "
+                             "must be finite numbers: mend its run(); nothing is stored")
     _put(cache / f"{seed}.json", json.dumps({"numbers": numbers, "seconds": seconds}))
+    return {"numbers": numbers, "seconds": seconds}
+
+
+def _short_hash(setup: dict) -> str:
+    return hashlib.sha256(json.dumps(setup, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _require_no_fewer(claim: str, n: int) -> None:
+    if n < (before := _stored_seeds(claim)):
+        raise StudyError(f"{n} seeds are asked for, but {_path(claim)} holds a better result, of {before}: run with at "
+                         f"least {before}, or remove the file first")
 
 
 def stored(claim: str) -> Study:
     """The stored study of a claim.
 
     Raises:
-        StudyError: where none is stored.
+        StudyError: where none is stored, or its file is damaged.
     """
     try:
-        return Study(**json.loads(_path(claim).read_text(encoding="utf-8")))
+        study = Study(**json.loads(_path(claim).read_text(encoding="utf-8")))
+        if {len(values) for values in (study.seconds, *study.numbers.values())} != {len(study.seeds)}:
+            raise ValueError("its lists differ in length")
+        return study
     except FileNotFoundError as error:
         raise StudyError(f"no result of {claim!r} in {_path(claim).parent}: run `companion study {claim}`, or set "
                          "COMPANION_DATA to the data folder of a clone of the repository") from error
+    except (ValueError, TypeError, AttributeError) as error:
+        raise StudyError(f"{_path(claim)} is damaged ({error}): restore it from the repository, or run `companion "
+                         f"study {claim}`") from error
 
 
 def seeds(claim: str) -> int:
     """How many seeds to run: as many as are stored, else five."""
-    return len(stored(claim).seeds) if _path(claim).exists() else 5
+    return _stored_seeds(claim) or 5
+
+
+def _stored_seeds(claim: str) -> int:
+    """Number of seeds of the stored study; 0 where there is none, or its file is damaged."""
+    try:
+        return len(stored(claim).seeds)
+    except StudyError:
+        return 0
 
 
 def source_hash(module: ModuleType) -> str:

@@ -79,18 +79,25 @@ class Findings:
     dose: float
 
     def of(self, images: Tensor) -> "Findings":
-        """The mammograms with these numbers (M,), ascending, with their findings."""
-        place = torch.full((len(self.labels),), -1, device=images.device)
-        place[images] = torch.arange(len(images), device=images.device)
-        mine = (place[self.images] >= 0).nonzero()[:, 0]
-        whole = {name: getattr(self, name)[images] for name in ("patients", "labels", "masses_per_image")}
-        each = {name: getattr(self, name)[mine] for name in ("positions", "candidate", "offsets")}
-        return replace(self, anatomy=self.anatomy.of(images), images=place[self.images[mine]],
-                       lesion=self.lesion.of(mine), **whole, **each)
+        """The mammograms with these numbers (M,), in that order, with their findings."""
+        number, mine = (images[:, None] == self.images).nonzero(as_tuple=True)       # new number, ascending
+        kept = {name: getattr(self, name)[images] for name in ("patients", "labels", "masses_per_image")}
+        kept |= {name: getattr(self, name)[mine] for name in ("positions", "candidate", "offsets")}
+        return replace(self, anatomy=self.anatomy.of(images), images=number, lesion=self.lesion.of(mine), **kept)
 
     def to(self, device: torch.device) -> "Findings":
         """The same findings on another device."""
         return replace(self, **{k: v.to(device) for k, v in vars(self).items() if not isinstance(v, float)})
+
+
+class Candidates(Findings):
+    """Findings whose cases are not the I mammograms, but the findings that a detector proposes."""
+
+    def of(self, index: Tensor) -> "Candidates":
+        """The candidates with these numbers (M,), in that order, without other findings; all mammograms are kept."""
+        mine = self.candidate.nonzero()[:, 0][index]
+        each = {name: getattr(self, name)[mine] for name in ("images", "positions", "candidate", "offsets")}
+        return replace(self, lesion=self.lesion.of(mine), **each)
 
 
 def draw(n: int, generator: torch.Generator, *, density: int | None = None, contrast: float = 1.0, dose: float = 1.0,
@@ -213,7 +220,8 @@ def render_candidates(findings: Findings, size: Sequence[int] = (64, 64), spacin
     boxes = [_box(m) for m in masks]
     return Cases(images=images[:, None], labels=labels, classes=("false candidate", "malignant mass"),
                  unit="brightness", patients=findings.patients[findings.images[chosen]].to(device),
-                 spacing=(HEIGHT / rows,) * 2, masks={"mass": masks}, boxes=boxes, parameters=findings,
+                 spacing=(HEIGHT / rows,) * 2, masks={"mass": masks}, boxes=boxes,
+                 parameters=Candidates(**vars(findings)),
                  box_labels=[label.expand(len(box)) for label, box in zip(labels, boxes, strict=True)])
 
 
@@ -227,7 +235,8 @@ def candidates(n: int, generator: torch.Generator, size: Sequence[int] = (64, 64
     """The candidates of n mammograms: ``draw_candidates`` (which takes the knobs), then ``render_candidates``.
 
     For FROC, ``parameters`` has ``masses_per_image``; its ``images`` and ``positions``, taken where ``candidate`` is
-    true, belong to the cases in their order.
+    true, belong to the cases in their order. ``Cases.select`` keeps the numbers of all mammograms, and drops the
+    findings that no detector proposes.
     """
     return render_candidates(draw_candidates(n, generator, **knobs), size, spacing)
 
@@ -235,7 +244,7 @@ def candidates(n: int, generator: torch.Generator, size: Sequence[int] = (64, 64
 def _chunks(findings: Findings, size: Sequence[int]) -> list[Findings]:
     """The mammograms a few at a time."""
     count = max(1, CHUNK_PIXELS // (size[0] * size[1]))
-    return [findings.of(index)
+    return [Findings.of(findings, index)
             for index in torch.arange(len(findings.labels), device=findings.labels.device).split(count)]
 
 

@@ -185,6 +185,7 @@ def scans(patients: int, generator: torch.Generator, size: Sequence[int] = (48, 
     """The candidates of whole scans: ``draw_scans`` (which takes the knobs), then ``render``.
 
     ``parameters.nodules_per_scan`` has the number of nodules to find, ``parameters.positions`` where they are.
+    ``Cases.select`` keeps the numbers of all patients: take those of its ``patients.unique()``.
     """
     return render(draw_scans(patients, generator, **knobs), size, spacing)
 
