@@ -31,7 +31,7 @@ def test_stored_result_is_complete(claim):
     study = store.stored(claim)
     assert study.claim == claim
     assert not hasattr(STUDIES[claim], "CLAIM") or claims.load()[claim].kind == "measured"
-    least = 3 if max(study.seconds) > 20 else 5
+    least = 3 if max(study.seconds) > 20 or not hasattr(STUDIES[claim], "CLAIM") else 5
     assert len(study.seeds) == len(set(study.seeds)) == len(study.seconds) >= least
     assert study.numbers and all(len(v) == len(study.seeds) for v in study.numbers.values())
     assert torch.isfinite(torch.tensor(list(study.numbers.values()))).all()
