@@ -3,7 +3,7 @@
 Book: Part 2, the training loop.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -25,6 +25,23 @@ class TrainingError(RuntimeError):
 def ignored(loss: object) -> int:
     """The class number that a loss leaves out: its own ``ignore_index``, else torch's -100."""
     return getattr(loss, "ignore_index", IGNORED)
+
+
+def counter(batches: object, loss: object) -> Callable[[Tensor], int | Tensor]:
+    """A function that counts the targets which a loss is a mean over, up to a factor.
+
+    These are the class numbers that it does not leave out. Where the whole set lies in memory and holds none of those,
+    counting the cases does, and takes no time.
+    """
+    left_out = ignored(loss)
+    targets = getattr(batches, "targets", None)
+    if isinstance(targets, Tensor) and not (targets == left_out).any():
+        return len
+    return lambda targets: torch.count_nonzero(targets != left_out) if _are_numbers(targets) else len(targets)
+
+
+def _are_numbers(targets: Tensor) -> bool:
+    return not (targets.is_floating_point() or targets.dtype == torch.bool)
 
 
 def require_whole(model: nn.Module, optimiser: Optimizer) -> None:
@@ -90,8 +107,7 @@ def _require_fit(model: nn.Module, name: str, inputs: Tensor, targets: Tensor, l
     except (RuntimeError, IndexError) as error:
         shape = tuple(inputs[:2].shape)
         raise ValueError(f"the network can not take inputs of shape {shape} of the {name} set: {error}") from error
-    numbers = not (targets.is_floating_point() or targets.dtype == torch.bool)
-    if numbers and outputs.dim() > 1 and outputs.shape[1] > 1:               # one output stands for yes or no
+    if _are_numbers(targets) and outputs.dim() > 1 and outputs.shape[1] > 1:      # one output stands for yes or no
         labels = targets[targets != ignored(loss)]
         if len(labels) and not 0 <= labels.min() <= labels.max() < outputs.shape[1]:
             raise ValueError(f"the labels of the {name} set run from {labels.min()} to {labels.max()}, but the network "

@@ -66,12 +66,15 @@ def wrap(model: nn.Module) -> nn.Module:
     return DistributedDataParallel(model) if world() > 1 else model
 
 
-def weighted(loss: Tensor, count: Tensor) -> Tensor:
+def weighted(loss: Tensor, count: int | Tensor) -> Tensor:
     """A share's mean loss over ``count`` cases, weighted so that the mean over the processes is that over the batch.
 
     Without it the last batch, whose shares may differ by a case, would count some cases more than others.
     """
-    return loss * (count * world() / total(count)) if world() > 1 else loss
+    if world() == 1:
+        return loss
+    count = torch.as_tensor(count, dtype=torch.float32, device=loss.device)
+    return loss * (count * world() / total(count))
 
 
 def total(value: Tensor) -> Tensor:

@@ -63,20 +63,20 @@ def train_epoch(model: nn.Module, batches: Pairs, loss: Loss, optimiser: Optimiz
         TrainingError: where the loss is NaN or infinite.
     """
     model.train()
+    autocast, count = hardware.autocast(), checks.counter(batches, loss)
     losses, counts = [], []
     for inputs, targets in batches:
         inputs, targets = hardware.move(inputs), hardware.move(targets)
-        with hardware.autocast():
+        with autocast:
             value = loss(model(inputs), targets)
-        count = _count(targets, loss)
+        counts.append(count(targets))
         optimiser.zero_grad()
-        distributed.weighted(value, count).backward()
+        distributed.weighted(value, counts[-1]).backward()
         optimiser.step()
         losses.append(value.detach())
-        counts.append(count)
     if not losses:
         raise ValueError("the training set gives no batch: it is empty, or can be gone through only once (a generator)")
-    n = torch.stack(counts).float()
+    n = torch.tensor([float(c) for c in counts], device=hardware.device)
     return _finite((distributed.total(torch.stack(losses).float() @ n) / distributed.total(n.sum())).item())
 
 
@@ -171,13 +171,6 @@ def fit(model: nn.Module, loss: Loss, optimiser: Optimizer, train: Pairs, epochs
     if run.best:
         model.load_state_dict(run.best)
     return run.history
-
-
-def _count(targets: Tensor, loss: Loss) -> Tensor:
-    """Number of targets that the loss is a mean over, up to a factor: class numbers not left out, else cases."""
-    if targets.is_floating_point() or targets.dtype == torch.bool:
-        return torch.tensor(len(targets), device=targets.device)
-    return torch.count_nonzero(targets != checks.ignored(loss))
 
 
 def _finite(loss: float, name: str = "loss") -> float:

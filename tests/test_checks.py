@@ -14,6 +14,14 @@ def test_a_loss_says_which_number_it_leaves_out():
     assert checks.ignored(nn.CrossEntropyLoss(ignore_index=7)) == 7
 
 
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_counting_leaves_out_what_the_loss_leaves_out(in_memory):
+    x, some, none = torch.zeros(3, 4), torch.tensor([0, -100, 1]), torch.tensor([0, 2, 1])
+    for targets, expected in ((some, 2), (none, 3), (some.float(), 3), (none > 0, 3)):
+        batches = Batches(x, targets, 2) if in_memory else [(x, targets)]
+        assert int(checks.counter(batches, nn.functional.cross_entropy)(targets)) == expected
+
+
 @pytest.mark.parametrize(("last", "fits"), [(2, True), (3, False), (255, True)])
 def test_labels_are_compared_with_the_outputs_but_for_those_left_out(last, fits, device):
     set_of_three = Batches(torch.zeros(3, 4), torch.tensor([0, 1, last]), 2)
