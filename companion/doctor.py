@@ -28,6 +28,16 @@ def examine() -> dict[str, str]:
             "downloaded sets": _files("cache", "*.npz")}
 
 
+def complaint(device: torch.device) -> str | None:
+    """Why torch can not compute on a device, in its own words; None where it can."""
+    try:
+        torch.zeros(1, device=device).cpu()
+        Hardware.best(device)
+        return None
+    except (RuntimeError, AssertionError, NotImplementedError) as error:    # torch has no type of its own for it
+        return str(error).splitlines()[0]
+
+
 def _version(name: str) -> str:
     try:
         return version(name)
@@ -41,14 +51,11 @@ def _device_and_precision() -> tuple[str, str]:
         place = hardware.device()
     except ValueError as error:
         return str(error), "none without a device"
-    try:
-        torch.zeros(1, device=place).cpu()
-        best = Hardware.best(place)
-        return _device(place), str(best.precision or torch.float32).removeprefix("torch.")
-    except (RuntimeError, AssertionError, NotImplementedError) as error:  # whatever torch says of a device it lacks
+    if why := complaint(place):
         source = " asked for by COMPANION_DEVICE" if os.environ.get("COMPANION_DEVICE") else ""
-        return (f"{place}{source}, but torch can not use it here ({str(error).splitlines()[0]}): set COMPANION_DEVICE "
-                "to cpu, or mend the driver", "none without a device")
+        return (f"{place}{source}, but torch can not use it here ({why}): set COMPANION_DEVICE to cpu, or mend the "
+                "driver", "none without a device")
+    return _device(place), str(Hardware.best(place).precision or torch.float32).removeprefix("torch.")
 
 
 def _device(device: torch.device) -> str:

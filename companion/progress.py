@@ -1,6 +1,7 @@
 """How far a long computation is: a line in the terminal or in a live notebook, which is gone when it is done.
 
-Notebooks that the tests execute set ``COMPANION_PROGRESS=0`` and show none.
+A live notebook keeps an output without content in its place. Notebooks that the tests execute set
+``COMPANION_PROGRESS=0`` and have none.
 """
 
 import os

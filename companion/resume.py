@@ -32,17 +32,11 @@ class Run:
     def __init__(self, model: nn.Module, optimiser: Optimizer, schedule: LRScheduler | None, train: object,
                  patience: int | None):
         self.model, self.optimiser, self.schedule, self.patience = model, optimiser, schedule, patience
+        self.train = train
         self.sampler = getattr(train, "sampler", None)
         self.generator = getattr(train, "generator", None) or getattr(self.sampler, "generator", None)
-        sizes = " and ".join(str(len(group["params"])) for group in optimiser.param_groups)
-        self.pieces = {"optimiser": type(optimiser).__name__,
-                       "settings of the optimiser": str({k: _plain(v) for k, v in optimiser.defaults.items()}),
-                       "parameters in the optimiser": sizes,
-                       "schedule": type(schedule).__name__ if schedule else "none",
-                       "random order from a generator": "yes" if self.generator else "no",
-                       "early stopping": "yes" if patience else "no",
-                       "training set": _described(train)}
         self.folder: Path | None = None
+        self.pieces: dict[str, str] = {}
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Tensor] = {}
 
@@ -59,7 +53,7 @@ class Run:
             yield
             return
         checks.require_whole(self.model, self.optimiser)
-        self.folder = checkpoints.prepare(folder)
+        self.folder, self.pieces = checkpoints.prepare(folder), self._pieces()
         with checkpoints.alone(self.folder) if distributed.rank() == 0 else nullcontext():
             found = checkpoints.read(self.folder)
             self._require_shared(found)
@@ -96,6 +90,17 @@ class Run:
             self.best = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
         if self.folder is not None:
             self._write()
+
+    def _pieces(self) -> dict[str, str]:
+        """What a run is made of besides its network: a checkpoint fits none that is made of other pieces."""
+        sizes = " and ".join(str(len(group["params"])) for group in self.optimiser.param_groups)
+        return {"optimiser": type(self.optimiser).__name__,
+                "settings of the optimiser": str({k: _plain(v) for k, v in self.optimiser.defaults.items()}),
+                "parameters in the optimiser": sizes,
+                "schedule": type(self.schedule).__name__ if self.schedule else "none",
+                "random order from a generator": "yes" if self.generator else "no",
+                "early stopping": "yes" if self.patience else "no",
+                "training set": _described(self.train)}
 
     def _write(self) -> None:
         """Store a checkpoint, process 0 for all, with the random streams of each."""

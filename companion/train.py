@@ -252,11 +252,9 @@ def _device(name: str | None) -> torch.device:
         device = torch.device(name) if name else hardware.device()
     except RuntimeError as error:
         raise ValueError(f"--device is {name!r}, unknown to torch: use cpu, cuda or cuda:1") from error
-    try:
-        torch.zeros(1, device=device).cpu()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ValueError(f"the device is {str(device)!r}, but torch can not compute on it here: use cpu, or see "
-                         "companion doctor for what there is") from error
+    if why := doctor.complaint(device):
+        raise ValueError(f"the device is {str(device)!r}, but torch can not compute on it here ({why}): use cpu, or "
+                         "see companion doctor for what there is")
     return device
 
 

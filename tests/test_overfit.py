@@ -31,3 +31,17 @@ def test_histories_mark_the_epoch_of_the_lowest_development_loss():
 def test_histories_leave_the_mark_out_where_asked(minimum):
     fig = overfit.histories({"one": records(3, 1)}, label="loss", minimum=minimum, ylim=(0, 5))
     assert len(fig.axes[0].lines) == (4 if minimum else 2) and fig.axes[0].get_ylim() == (0, 5)
+
+
+def test_bands_reach_from_the_lowest_to_the_highest_seed_round_the_mean():
+    fig = overfit.bands({"one": [records(3, 1), records(5, 2)], "two": [records(2), records(4)]}, label="loss")
+    development = fig.axes[0].lines[1].get_ydata()
+    assert list(development) == [4, 1.5]
+    edges = fig.axes[0].collections[1].get_paths()[0].vertices
+    assert sorted({tuple(map(float, corner)) for corner in edges}) == [(1, 3), (1, 5), (2, 1), (2, 2)]
+    assert len(fig.axes[1].collections) == 2
+
+
+def test_bands_need_seeds_of_one_length():
+    with pytest.raises(ValueError, match="shorter"):
+        overfit.bands({"one": [records(3, 1), records(5)]}, label="loss")

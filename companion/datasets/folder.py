@@ -25,6 +25,7 @@ OPAQUE = {"RGBA": "RGB", "LA": "L"}  # what is left where alpha, the last channe
 PNG = b"\x89PNG\r\n\x1a\n"                           # how such a file begins; from byte 24 on, bits and colour type:
 DEEP = (b"\x10\x02", b"\x10\x04", b"\x10\x06")     # 16 bits with RGB, with grey and alpha, with RGBA
 
+
 def load(folder: str | Path, table: str = "labels.csv", size: int | tuple[int, int] | None = None,
          classes: Sequence[str] | None = None, separator: str | None = None) -> Cases:
     """Load the images of a folder in the order of its table.

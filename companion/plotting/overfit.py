@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -37,7 +38,7 @@ def fits(points: tuple[Tensor, Tensor], truth: tuple[Tensor, Tensor], found: Map
 
 def histories(runs: Mapping[str, Sequence[Mapping[str, float]]], *, what: str = "loss", label: str,
               sets: Sequence[str] = ("training", "development"), minimum: bool = True,
-               ylim: tuple[float, float] | None = None) -> Figure:
+              ylim: tuple[float, float] | None = None) -> Figure:
     """A number on several sets over the epochs, a panel for each run.
 
     Args:
@@ -60,4 +61,23 @@ def histories(runs: Mapping[str, Sequence[Mapping[str, float]]], *, what: str = 
     if ylim is not None:
         axes[0].set_ylim(*ylim)
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return fig
+
+
+def bands(runs: Mapping[str, Sequence[Sequence[Mapping[str, float]]]], *, what: str = "loss", label: str,
+          sets: Sequence[str] = ("training", "development"), minimum: bool = True,
+          ylim: tuple[float, float] | None = None) -> Figure:
+    """As ``histories``, for several seeds of each run: lines for their mean, pale bands from lowest to highest.
+
+    Args:
+        runs: by title, for each seed the records of ``histories``, all seeds with as many epochs.
+    """
+    means = {title: [{key: sum(record[key] for record in epoch) / len(epoch) for key in epoch[0]}
+                     for epoch in zip(*seeds, strict=True)] for title, seeds in runs.items()}
+    fig = histories(means, what=what, label=label, sets=sets, minimum=minimum, ylim=ylim)
+    for ax, seeds in zip(fig.axes, runs.values(), strict=True):
+        for name, colour in zip(sets, COLOURS, strict=False):
+            found = torch.tensor([[record[f"{name} {what}"] for record in seed] for seed in seeds])    # (seeds, epochs)
+            ax.fill_between(range(1, found.shape[1] + 1), found.amin(0), found.amax(0), color=colour, alpha=0.2,
+                            linewidth=0)
     return fig
